@@ -1,0 +1,1 @@
+"""The recursive reasoner, its policy, learning rules and inference."""

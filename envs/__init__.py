@@ -1,0 +1,1 @@
+"""Puzzles and the Markov decision process of latent recursion."""

@@ -1,0 +1,163 @@
+"""What a puzzle is: tokens on a grid, where instances come from, and the rule that says what is solved.
+
+A new puzzle is a subclass of `Puzzle` with a grid shape, an alphabet, instances and a rule; everything else here has
+a default. `latent_rl.envs.check_puzzle` tells its author what is wrong with it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+PAD = 0
+"""Token of a cell that is not part of the puzzle; token 0 of every alphabet, as in the official data sets."""
+
+IGNORE = -100
+"""Value in a solution of a cell that does not count, neither in a loss nor in a score."""
+
+Split = Literal["train", "test"]
+
+
+class PuzzleError(ValueError):
+    """A user's mistake in a puzzle or its data. The message is one clear line that says where and what."""
+
+
+@dataclass(frozen=True)
+class Instances:
+    """A batch of puzzle instances, on one device.
+
+    Attributes:
+        inputs: int64 `[N, L]`, the tokens that a player is given.
+        solutions: int64 `[N, L]`, the tokens of the answer key; `IGNORE` where a cell does not count.
+        puzzle_ids: int64 `[N]`, the row of the puzzle-embedding table; all 0 for puzzles without one.
+    """
+
+    inputs: Tensor
+    solutions: Tensor
+    puzzle_ids: Tensor
+
+    def __len__(self) -> int:
+        return self.inputs.shape[0]
+
+    def __getitem__(self, index: slice | Tensor | Sequence[int]) -> Instances:
+        return Instances(self.inputs[index], self.solutions[index], self.puzzle_ids[index])
+
+    def to(self, device: torch.device | str) -> Instances:
+        return Instances(self.inputs.to(device), self.solutions.to(device), self.puzzle_ids.to(device))
+
+    @classmethod
+    def of(cls, inputs: Tensor, solutions: Tensor) -> Instances:
+        """Instances of a puzzle without puzzle embeddings (every id is 0)."""
+        ids = torch.zeros(inputs.shape[0], dtype=torch.int64, device=inputs.device)
+        return cls(inputs.long(), solutions.long(), ids)
+
+
+class Puzzle(ABC):
+    """A family of puzzles that share a grid, an alphabet and a rule.
+
+    Methods on tensors are batched, run on the device of their arguments and never modify them.
+
+    Attributes:
+        name: short name for people, for instance `"sudoku-6x6"`.
+        grid_shape: `(rows, columns)`; a puzzle has `L = rows * columns` cells, in reading order.
+        symbols: one character a token; `symbols[0]` stands for padding.
+        num_puzzle_ids: rows of the puzzle-embedding table; 0 if the family has none.
+    """
+
+    name: str
+    grid_shape: tuple[int, int]
+    symbols: Sequence[str]
+    num_puzzle_ids: int = 0
+
+    @property
+    def seq_len(self) -> int:
+        """Number of cells, `L`."""
+        return self.grid_shape[0] * self.grid_shape[1]
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of tokens, padding included."""
+        return len(self.symbols)
+
+    @abstractmethod
+    def instances(self, split: Split) -> Instances:
+        """All instances of a split, on the CPU; the same ones at every call.
+
+        Raises:
+            PuzzleError: if the data are missing or malformed.
+        """
+
+    @abstractmethod
+    def is_solved(self, inputs: Tensor, answers: Tensor) -> Tensor:
+        """Whether answers obey the puzzle's own rule and keep its givens, without looking at an answer key.
+
+        Args:
+            inputs: int64 `[B, L]`.
+            answers: int64 `[B, L]`.
+
+        Returns:
+            bool `[B]`.
+        """
+
+    def quality(self, answers: Tensor, solutions: Tensor) -> Tensor:
+        """How good answers are, in [0, 1]: by default the share of counted cells that equal the key.
+
+        Args:
+            answers: int64 `[B, L]`.
+            solutions: int64 `[B, L]`, `IGNORE` where a cell does not count.
+
+        Returns:
+            float32 `[B]`.
+        """
+        counted = solutions != IGNORE
+        right = (answers == solutions) & counted
+        return right.sum(-1).float() / counted.sum(-1).clamp(min=1).float()
+
+    def augment(self, instances: Instances, generator: torch.Generator) -> Instances:
+        """Random symmetric images of instances, for training; by default the instances themselves.
+
+        `generator` lives on the device of the instances and is the only source of randomness.
+        """
+        return instances
+
+    def check_input(self, tokens: Tensor) -> None:
+        """Raise `PuzzleError` if the givens (int64 `[L]`) contradict the rule; by default nothing is checked."""
+
+    def parse(self, text: str) -> Tensor:
+        """The tokens, int64 `[L]`, of a puzzle as people write it: one symbol a cell in reading order.
+
+        White space and the characters people draw boards with (`|`, `+`, `-`) are skipped unless they are symbols.
+
+        Raises:
+            PuzzleError: on an unknown character or a wrong number of cells.
+        """
+        rows, columns = self.grid_shape
+        token_of = self._tokens_by_character()
+        tokens = []
+        for number, line in enumerate(text.splitlines(), start=1):
+            for column, character in enumerate(line, start=1):
+                if character in token_of:
+                    tokens.append(token_of[character])
+                elif not character.isspace() and character not in "|+-":
+                    allowed = " ".join(sorted(token_of))
+                    raise PuzzleError(
+                        f"line {number}, column {column}: {character!r} is no symbol of {self.name}; allowed: {allowed}"
+                    )
+        if len(tokens) != self.seq_len:
+            raise PuzzleError(f"{self.name} has {self.seq_len} cells ({rows} x {columns}), got {len(tokens)}")
+        return torch.tensor(tokens, dtype=torch.int64)
+
+    def _tokens_by_character(self) -> dict[str, int]:
+        """Characters that `parse` understands; a puzzle may add spellings, such as `0` for an empty cell."""
+        return {symbol: token for token, symbol in enumerate(self.symbols) if token != PAD}
+
+    def render(self, tokens: Tensor) -> str:
+        """The board as text, one line a row, for tokens int64 `[L]`."""
+        rows, columns = self.grid_shape
+        cells = [self.symbols[token] for token in tokens.tolist()]
+        return "\n".join(" ".join(cells[row * columns : (row + 1) * columns]) for row in range(rows))
