@@ -1,0 +1,129 @@
+"""The shared network: post-norm blocks that mix positions by attention or by an MLP (TRM, arXiv 2510.04871)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NORM_EPS = 1e-5
+ROPE_THETA = 10_000.0
+# Standard deviation of a unit normal truncated to [-2, 2]; dividing by it restores the asked-for deviation.
+TRUNCATED_STD = 0.8796256610342398
+
+
+def truncated_normal_(tensor: Tensor, std: float) -> Tensor:
+    """Fill with a normal truncated at two deviations, rescaled so that the result has deviation `std`, in place."""
+    scale = std / TRUNCATED_STD
+    return nn.init.trunc_normal_(tensor, std=scale, a=-2 * scale, b=2 * scale)
+
+
+class Linear(nn.Linear):
+    """A linear map with LeCun truncated-normal weights and no bias, as everywhere in TRM but in the q head."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__(in_features, out_features, bias=False)
+
+    def reset_parameters(self) -> None:
+        truncated_normal_(self.weight, 1 / math.sqrt(self.in_features))
+
+
+def rms_norm(x: Tensor) -> Tensor:
+    """Root-mean-square norm over the last dimension, without learned weights."""
+    return F.rms_norm(x, x.shape[-1:], eps=NORM_EPS)
+
+
+def rotary_table(length: int, head_width: int) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of rotary positions 0 .. length-1, each float32 `[length, head_width]`."""
+    frequencies = ROPE_THETA ** (-torch.arange(0, head_width, 2, dtype=torch.float32) / head_width)
+    angles = torch.outer(torch.arange(length, dtype=torch.float32), frequencies).repeat(1, 2)
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Apply rotary positions to `[..., length, head_width]`, pairing the first with the second half of a head."""
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-second, first), dim=-1) * sin
+
+
+class SwiGLU(nn.Module):
+    """Gated MLP `down(silu(gate(x)) * up(x))` over the last dimension.
+
+    The inner width is 2/3 of `expansion * width`, rounded to an integer, then up to a multiple of `multiple_of`.
+    """
+
+    def __init__(self, width: int, expansion: float, multiple_of: int) -> None:
+        super().__init__()
+        inner = math.ceil(round(expansion * width * 2 / 3) / multiple_of) * multiple_of
+        self.gate_up = Linear(width, 2 * inner)
+        self.down = Linear(inner, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * up)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over all positions, with or without rotary positions."""
+
+    def __init__(self, width: int, heads: int, length: int, rotary: bool) -> None:
+        super().__init__()
+        if width % heads or (width // heads) % 2:
+            raise ValueError(f"width {width} cannot be split into {heads} heads of an even width")
+        self.heads = heads
+        self.qkv = Linear(width, 3 * width)
+        self.out = Linear(width, width)
+        self.rotary = rotary
+        if rotary:
+            cos, sin = rotary_table(length, width // heads)
+            self.register_buffer("cos", cos, persistent=False)
+            self.register_buffer("sin", sin, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        # [B, length, 3 D] -> three of [B, heads, length, head_width]; rows stack all of q, then k, then v.
+        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if self.rotary:
+            cos, sin = self.cos.to(x.dtype), self.sin.to(x.dtype)
+            query, key = rotate(query, cos, sin), rotate(key, cos, sin)
+        mixed = F.scaled_dot_product_attention(query, key, value)
+        return self.out(mixed.transpose(1, 2).flatten(-2))
+
+
+class Block(nn.Module):
+    """One layer: mix positions, norm, gated MLP, norm; the norm follows the residual sum.
+
+    With MLP mixing the first norm runs along the positions, not along the width, as in the official code.
+    """
+
+    def __init__(
+        self, width: int, heads: int, expansion: float, length: int, mixer: str, rotary: bool, multiple_of: int
+    ) -> None:
+        super().__init__()
+        self.attention = Attention(width, heads, length, rotary) if mixer == "attention" else None
+        self.position_mlp = SwiGLU(length, expansion, multiple_of) if mixer == "mlp" else None
+        self.mlp = SwiGLU(width, expansion, multiple_of)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.attention is not None:
+            x = rms_norm(x + self.attention(x))
+        else:
+            across = x.transpose(1, 2)
+            x = rms_norm(across + self.position_mlp(across)).transpose(1, 2)
+        return rms_norm(x + self.mlp(x))
+
+
+class SharedNetwork(nn.Module):
+    """The one network that every update of a latent goes through. One call on one puzzle is one *network pass*."""
+
+    def __init__(self, layers: int, **block_options: object) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(**block_options) for _ in range(layers))
+
+    def forward(self, latent: Tensor, injection: Tensor) -> Tensor:
+        """Update `latent` given `injection`, both `[B, P + L, D]`; returns the same shape."""
+        x = latent + injection
+        for block in self.blocks:
+            x = block(x)
+        return x
