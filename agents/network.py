@@ -134,7 +134,7 @@ class RecursiveReasoner(nn.Module):
         return self.initial_y.expand(shape), self.initial_z.expand(shape)
 
     def embed(self, inputs: Tensor, puzzle_id: Tensor, step: Tensor) -> Tensor:
-        """The injected input `x`, `[B, P + L, D]`, of tokens `[B, L]`, puzzle ids `[B]` and steps taken so far `[B]`."""
+        """The injected input `x`, `[B, P + L, D]`: tokens `[B, L]`, puzzle ids `[B]`, steps taken so far `[B]`."""
         config = self.config
         x = self.embed_tokens(inputs)
         if config.puzzle_positions:

@@ -1,0 +1,151 @@
+"""Checkpoints: what a run needs to go on, and what anybody needs to use the model. Loading never executes code.
+
+A run directory's `checkpoint/` holds two files, each replaced atomically and each complete in itself:
+`model.pt` (averaged weights and configuration: all that evaluating or solving needs) and `training.pt` (weights,
+averaged weights, optimizer, environment, random states and ledger: all that resuming needs).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from latent_rl.agents import ReasonerConfig, RecursiveReasoner
+from latent_rl.config import Config
+from latent_rl.config_loading import validate
+from latent_rl.errors import UserError
+
+MODEL_FILE = "model.pt"
+TRAINING_FILE = "training.pt"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A reasoner with the configuration that it was trained under."""
+
+    reasoner: RecursiveReasoner
+    config: Config
+    updates: int
+    path: Path
+
+
+def save_model(folder: Path, reasoner: RecursiveReasoner, config: Config, updates: int) -> Path:
+    """Write `model.pt` into a checkpoint folder."""
+    path = folder / MODEL_FILE
+    _save(
+        path,
+        {
+            "format": FORMAT,
+            "reasoner": asdict(reasoner.config),
+            "config": config.model_dump(mode="json"),
+            "updates": updates,
+            "weights": reasoner.state_dict(),
+        },
+    )
+    return path
+
+
+def load_model(path: Path, device: torch.device | str = "cpu") -> TrainedModel:
+    """A trained model from a run directory, its `checkpoint/` folder or a `model.pt`.
+
+    Raises:
+        UserError: if there is no checkpoint, or the file is damaged or not one of ours.
+    """
+    file = find_model(path)
+    content = _load(file, device)
+    try:
+        reasoner = RecursiveReasoner(ReasonerConfig(**content["reasoner"]))
+        reasoner.load_state_dict(content["weights"])
+        config = validate(content["config"])
+        updates = content["updates"]
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise UserError(f"{file} is no checkpoint of this version of latent_rl: {_one_line(error)}") from None
+    return TrainedModel(reasoner.to(device).eval(), config, updates, file)
+
+
+def find_model(path: Path) -> Path:
+    """The model file that a user means by a run directory, a checkpoint folder or a file."""
+    for candidate in (path / "checkpoint" / MODEL_FILE, path / MODEL_FILE, path):
+        if candidate.is_file():
+            return candidate
+    if path.is_dir():
+        raise UserError(f"{path} holds no checkpoint (looked for checkpoint/{MODEL_FILE} and {MODEL_FILE})")
+    raise UserError(f"checkpoint {path} does not exist")
+
+
+def save_training(folder: Path, state: dict[str, Any]) -> None:
+    """Write `training.pt`, with the random states of this moment added."""
+    _save(folder / TRAINING_FILE, {"format": FORMAT, **state, "random": random_states()})
+
+
+def load_training(folder: Path, device: torch.device | str) -> dict[str, Any]:
+    """The state that `save_training` wrote; random states are in it under `random`, not yet applied."""
+    file = folder / TRAINING_FILE
+    if not file.is_file():
+        raise UserError(f"{folder.parent} holds nothing to resume ({file.name} is missing in {folder.name}/)")
+    content = _load(file, device)
+    if content.get("format") != FORMAT:
+        raise UserError(f"{file} was written by another version of latent_rl")
+    return content
+
+
+def random_states() -> dict[str, Any]:
+    """The state of every global random generator, in types that load without executing code."""
+    kind, keys, position, has_gauss, gauss = np.random.get_state()
+    version, internal, gauss_next = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": (kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss),
+        "python": (version, list(internal), gauss_next),
+    }
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Apply what `random_states` returned."""
+    torch.set_rng_state(states["torch"].cpu())
+    if states["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+    kind, keys, position, has_gauss, gauss = states["numpy"]
+    np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), position, has_gauss, gauss))
+    version, internal, gauss_next = states["python"]
+    random.setstate((version, tuple(internal), gauss_next))
+
+
+def _save(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _load(file: Path, device: torch.device | str) -> dict[str, Any]:
+    try:
+        content = torch.load(file, map_location=device, weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"checkpoint {file} does not exist") from None
+    except Exception as error:
+        # torch.load raises whatever its zip reader or unpickler meets: RuntimeError, EOFError, UnpicklingError, ...
+        raise UserError(f"checkpoint {file} is damaged, truncated or not a checkpoint: {_one_line(error)}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"checkpoint {file} is not a checkpoint of latent_rl")
+    return content
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

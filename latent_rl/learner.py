@@ -1,0 +1,115 @@
+"""One update: losses, gradient, optimizer, averaged weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torchrl.objectives import LossModule
+
+from latent_rl.agents import RecursiveReasoner
+from latent_rl.config import OptimizerConfig
+from latent_rl.errors import UserError
+
+
+class Learner:
+    """Updates a reasoner from batches of recursion steps, and keeps its averaged weights.
+
+    Args:
+        reasoner: the network that learns.
+        losses: loss modules with their weights; each contributes what it returns under a key `loss_*`.
+        heads: further modules with weights of their own that the losses train, such as the return head.
+        config: the optimizer's settings.
+    """
+
+    def __init__(
+        self,
+        reasoner: RecursiveReasoner,
+        losses: Sequence[tuple[float, LossModule]],
+        heads: Sequence[nn.Module],
+        config: OptimizerConfig,
+    ) -> None:
+        self.reasoner = reasoner
+        self.losses = losses
+        self.heads = nn.ModuleList(heads)
+        self.clip_norm = config.clip_norm
+        self.averaged = AveragedModel(reasoner, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        self.optimizers = build_optimizers(reasoner, self.heads, config)
+        warmup = max(1, config.warmup_updates)
+        self.schedules = [
+            torch.optim.lr_scheduler.LambdaLR(optimizer, lambda update: min(1.0, (update + 1) / warmup))
+            for optimizer in self.optimizers
+        ]
+        self.parameters = [*reasoner.parameters(), *self.heads.parameters()]
+        self.updates = 0
+
+    def update(self, batch: TensorDictBase) -> dict[str, Tensor]:
+        """One optimizer step; returns detached scalars, still on the device, for the charts."""
+        total: Tensor | float = 0.0
+        metrics: dict[str, Tensor] = {}
+        for weight, loss_module in self.losses:
+            for name, value in loss_module(batch).items():
+                metrics[name] = value.detach()
+                if name.startswith("loss_"):
+                    total = total + weight * value
+        total.backward()
+        metrics["gradient_norm"] = nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
+        for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            schedule.step()
+        self.averaged.update_parameters(self.reasoner)
+        self.updates += 1
+        return metrics
+
+    @property
+    def averaged_reasoner(self) -> RecursiveReasoner:
+        """The reasoner with exponentially averaged weights, for evaluation."""
+        return self.averaged.module
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "updates": self.updates,
+            "reasoner": self.reasoner.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "heads": self.heads.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedules": [schedule.state_dict() for schedule in self.schedules],
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.updates = state["updates"]
+        self.reasoner.load_state_dict(state["reasoner"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.heads.load_state_dict(state["heads"])
+        for kind, saved in ((self.optimizers, state["optimizers"]), (self.schedules, state["schedules"])):
+            for ours, theirs in zip(kind, saved, strict=True):
+                ours.load_state_dict(theirs)
+
+
+def build_optimizers(
+    reasoner: RecursiveReasoner, heads: nn.Module, config: OptimizerConfig
+) -> list[torch.optim.Optimizer]:
+    """AdamW over everything, or Muon over the matrices of the shared network and AdamW over the rest.
+
+    Every parameter is weight-decayed, embeddings and biases included, as in the official TRM code.
+    """
+    adamw_parameters = [*reasoner.parameters(), *heads.parameters()]
+    optimizers: list[torch.optim.Optimizer] = []
+    if config.name == "muon":
+        if not hasattr(torch.optim, "Muon"):
+            raise UserError(f"optimizer.name=muon needs torch 2.9 or newer, this is {torch.__version__}")
+        matrices = list(reasoner.network.parameters())
+        chosen = {id(matrix) for matrix in matrices}
+        adamw_parameters = [parameter for parameter in adamw_parameters if id(parameter) not in chosen]
+        optimizers.append(torch.optim.Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay))
+    optimizers.append(
+        torch.optim.AdamW(
+            adamw_parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
+        )
+    )
+    return optimizers

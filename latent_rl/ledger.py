@@ -1,0 +1,68 @@
+"""The ledger of network passes: counted where the network is called, never computed from a formula."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+Phase = Literal["collect", "update", "eval"]
+PHASES: tuple[Phase, ...] = ("collect", "update", "eval")
+
+
+class Ledger:
+    """Counts evaluations of shared networks, one for every puzzle in a batch, by phase and direction.
+
+    A forward pass is counted when the network returns, a backward pass when the gradient of that very output is
+    computed; so a pass that ran without gradient, or whose graph was dropped, has no backward pass.
+
+    Attributes:
+        forward: network passes by phase.
+        backward: backward passes by the phase in which they ran.
+    """
+
+    def __init__(self) -> None:
+        self.forward: Counter[Phase] = Counter()
+        self.backward: Counter[Phase] = Counter()
+        self._phase: Phase | None = None
+
+    def watch(self, network: nn.Module) -> RemovableHandle:
+        """Count the calls of a shared network from now on; its output is `[B, P + L, D]`."""
+        return network.register_forward_hook(self._count)
+
+    @contextmanager
+    def phase(self, phase: Phase) -> Iterator[None]:
+        """Book the passes inside the block under `phase`; phases may nest, the inner one counts."""
+        outer, self._phase = self._phase, phase
+        try:
+            yield
+        finally:
+            self._phase = outer
+
+    @property
+    def train_passes(self) -> int:
+        """All forward passes spent on training."""
+        return self.forward["collect"] + self.forward["update"]
+
+    def state_dict(self) -> dict[str, dict[str, int]]:
+        return {"forward": dict(self.forward), "backward": dict(self.backward)}
+
+    def load_state_dict(self, state: dict[str, dict[str, int]]) -> None:
+        self.forward = Counter(state["forward"])
+        self.backward = Counter(state["backward"])
+
+    def _count(self, network: nn.Module, arguments: tuple[object, ...], output: Tensor) -> None:
+        if self._phase is None:
+            raise RuntimeError("a network pass outside of every phase: wrap the call in `with ledger.phase(...)`")
+        rows = output.shape[0]
+        self.forward[self._phase] += rows
+        if output.requires_grad:
+            output.register_hook(lambda _: self._count_backward(rows))
+
+    def _count_backward(self, rows: int) -> None:
+        # A backward pass belongs to learning, wherever the graph was made.
+        self.backward[self._phase or "update"] += rows
