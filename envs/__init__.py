@@ -1,1 +1,31 @@
-"""Puzzles and the Markov decision process of latent recursion."""
+"""Puzzles and the Markov decision process of latent recursion.
+
+Importing this package registers its puzzles, and those of installed packages, with Gymnasium:
+`gymnasium.make("latent_rl/Sudoku-v0", size=4)` is a single episode over numpy arrays,
+`gymnasium.make_vec("latent_rl/Sudoku-v0", num_envs=64, size=4)` a batch over torch tensors.
+"""
+
+from .check import check_puzzle
+from .latent_env import LatentRecursionEnv
+from .puzzle import IGNORE, PAD, Instances, Puzzle, PuzzleError, Split
+from .registration import make_puzzle, puzzle_from_id, register_puzzle, registered_ids
+from .rewards import Progress, Reward
+from .vector_env import LatentRecursionVectorEnv
+
+__all__ = [
+    "IGNORE",
+    "PAD",
+    "Instances",
+    "LatentRecursionEnv",
+    "LatentRecursionVectorEnv",
+    "Progress",
+    "Puzzle",
+    "PuzzleError",
+    "Reward",
+    "Split",
+    "check_puzzle",
+    "make_puzzle",
+    "puzzle_from_id",
+    "register_puzzle",
+    "registered_ids",
+]
