@@ -1,1 +1,27 @@
 """The recursive reasoner, its policy, learning rules and inference."""
+
+from latent_rl.agents.inference import recurse
+from latent_rl.agents.network import ReasonerConfig, RecursiveReasoner, StepOutput
+from latent_rl.agents.policy import ConfidentHalt, HaltingRule, NeverHalt, RecursionPolicy
+from latent_rl.agents.policy_improvement import PolicyImprovementLoss
+from latent_rl.agents.targets import TARGETS, DiffusionTargets, TargetGenerator, TerminalTargets
+from latent_rl.agents.value import ReturnHead, ReturnValueLoss, SolvedValueLoss
+
+__all__ = [
+    "TARGETS",
+    "ConfidentHalt",
+    "DiffusionTargets",
+    "HaltingRule",
+    "NeverHalt",
+    "PolicyImprovementLoss",
+    "ReasonerConfig",
+    "RecursionPolicy",
+    "RecursiveReasoner",
+    "ReturnHead",
+    "ReturnValueLoss",
+    "SolvedValueLoss",
+    "StepOutput",
+    "TargetGenerator",
+    "TerminalTargets",
+    "recurse",
+]

@@ -1,0 +1,165 @@
+"""The reasoner as a policy: one call is one recursion step, which is one action of the MDP."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from tensordict import TensorDict, TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torch import Tensor
+from torchrl.envs.utils import ExplorationType, exploration_type
+
+from latent_rl.agents.network import RecursiveReasoner, StepOutput
+
+
+class HaltingRule(ABC):
+    """Decides which rows of a batch end their episode after the step just taken."""
+
+    @abstractmethod
+    def __call__(self, q: Tensor, steps_taken: Tensor) -> Tensor:
+        """Decide for every row.
+
+        Args:
+            q: float32 `[B, 2]`, logits (halt, continue) after the step.
+            steps_taken: int64 `[B]`, steps of the episode, this one included.
+
+        Returns:
+            int64 `[B]`, 1 to halt, 0 to go on.
+        """
+
+
+class NeverHalt(HaltingRule):
+    """Episodes of fixed length: the environment truncates them (DIS, and every official evaluation)."""
+
+    def __call__(self, q: Tensor, steps_taken: Tensor) -> Tensor:
+        return torch.zeros_like(steps_taken)
+
+
+class ConfidentHalt(HaltingRule):
+    """Halt once the network believes that its answer is right, `q_halt > 0` (TRM's training rule).
+
+    With probability `exploration` a row may not halt before a number of steps drawn uniformly from `2 .. max_steps`;
+    both are drawn anew at every step, as in the official code. There is no exploration under TorchRL's deterministic
+    exploration types, so that an evaluation need not swap the rule.
+
+    Args:
+        max_steps: longest episode, at least 2.
+        exploration: probability of a minimum, in [0, 1].
+    """
+
+    def __init__(self, *, max_steps: int, exploration: float = 0.1) -> None:
+        if max_steps < 2:
+            raise ValueError(f"max_steps must be at least 2 for a learned stop, got {max_steps}")
+        if not 0.0 <= exploration <= 1.0:
+            raise ValueError(f"exploration must lie in [0, 1], got {exploration}")
+        self.max_steps = max_steps
+        self.exploration = exploration
+
+    def __call__(self, q: Tensor, steps_taken: Tensor) -> Tensor:
+        halt = q[:, 0] > 0
+        if self.exploration and exploration_type() in (None, ExplorationType.RANDOM):
+            minimum = torch.randint_like(steps_taken, 2, self.max_steps + 1)
+            explores = torch.rand(steps_taken.shape, device=steps_taken.device) < self.exploration
+            halt = halt & (~explores | (steps_taken >= minimum))
+        return halt.long()
+
+
+class RecursionPolicy(TensorDictModuleBase):
+    """Reads an observation, runs one recursion step, writes the action.
+
+    | key | shape | dtype | |
+    | --- | --- | --- | --- |
+    | `inputs` | `[*B, L]` | int64 | read |
+    | `puzzle_id` | `[*B]` | int64 | read |
+    | `y`, `z` | `[*B, P + L, D]` | float32 | read |
+    | `step` | `[*B]` | int64 | read: recursion steps taken so far |
+    | `next_y`, `next_z` | `[*B, P + L, D]` | float32 | written, without gradient unless the caller records one |
+    | `answer` | `[*B, L]` | int64 | written |
+    | `halt` | `[*B]` | int64 | written, 0 or 1 |
+
+    Args:
+        reasoner: the network.
+        halting: rule behind `halt`; default `NeverHalt()`.
+        keep_graph: fused training. Collectors run under `no_grad`; with `keep_graph` the step is recorded all the
+            same, what is written is detached, and `take_output` hands the graph to the learner. A later call replaces
+            an output that nobody took (collectors call a policy once on made-up data to learn its keys).
+    """
+
+    def __init__(
+        self, reasoner: RecursiveReasoner, halting: HaltingRule | None = None, *, keep_graph: bool = False
+    ) -> None:
+        super().__init__()
+        self.in_keys = ["inputs", "puzzle_id", "y", "z", "step"]
+        self.out_keys = ["next_y", "next_z", "answer", "halt"]
+        self.reasoner = reasoner
+        self.halting = halting if halting is not None else NeverHalt()
+        self.keep_graph = keep_graph
+        self._kept: StepOutput | None = None
+
+    def __getstate__(self) -> dict:
+        # A kept graph belongs to the step being learned from; copies and other processes start without one.
+        return {**self.__dict__, "_kept": None}
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """Take one step; writes `out_keys` into `tensordict` and returns it."""
+        if not self.keep_graph:
+            output = self._step(tensordict)
+            return self._write(tensordict, output)
+        if torch.is_inference_mode_enabled():
+            raise RuntimeError("keep_graph=True cannot record a gradient in inference mode: use torch.no_grad instead")
+        with torch.enable_grad():
+            self._kept = self._step(tensordict)
+        return self._write(tensordict, StepOutput(*(tensor.detach() for tensor in self._kept)))
+
+    def take_output(self) -> StepOutput:
+        """The last step with its graph, rows flattened to `[B, ...]`, once.
+
+        Raises:
+            RuntimeError: nothing to take: `keep_graph` is off, no step was taken, or its output was taken already.
+        """
+        if self._kept is None:
+            raise RuntimeError(
+                "no step output to take: keep_graph=True keeps it at each call of the policy, and it is handed out once"
+            )
+        output, self._kept = self._kept, None
+        return output
+
+    def replay(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """Take stored steps again, with today's weights and a graph, for all losses that read one batch.
+
+        Args:
+            tensordict: any batch shape `[*B]`, with `in_keys`.
+
+        Returns:
+            A shallow copy with `next_y`, `next_z`, `answer` replaced and `logits` `[*B, L, V]`, `q` `[*B, 2]` added;
+            `halt` stays what was stored.
+        """
+        output = self._step(tensordict)
+        copy = tensordict.copy()
+        shape = tensordict.batch_size
+        values = {
+            "next_y": output.y,
+            "next_z": output.z,
+            "answer": output.logits.argmax(-1),
+            "logits": output.logits,
+            "q": output.q,
+        }
+        return copy.update({key: value.unflatten(0, shape) if shape else value[0] for key, value in values.items()})
+
+    def _step(self, tensordict: TensorDictBase) -> StepOutput:
+        flat = tensordict.select(*self.in_keys).reshape(-1)
+        return self.reasoner.step(*(flat.get(key) for key in self.in_keys))
+
+    def _write(self, tensordict: TensorDictBase, output: StepOutput) -> TensorDictBase:
+        steps_taken = tensordict.get("step").reshape(-1) + 1
+        action = TensorDict(
+            {
+                "next_y": output.y,
+                "next_z": output.z,
+                "answer": output.logits.argmax(-1),
+                "halt": self.halting(output.q.detach(), steps_taken),
+            },
+            batch_size=steps_taken.shape,
+        )
+        return tensordict.update(action.reshape(tensordict.batch_size))

@@ -1,0 +1,93 @@
+"""What each recursion step is trained toward: the targets of deep (improvement) supervision."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from tensordict import TensorDictBase
+from torch import Tensor
+
+IGNORE = -100
+"""Value in a solution or target of a cell that does not count."""
+
+
+class TargetGenerator(ABC):
+    """Makes `y†_s`, the target of step `s`, for every row of a batch.
+
+    A new generator is a subclass and one line in `TARGETS`. It may read anything that a learner's batch holds, also
+    privileged keys, also the policy's own `logits`, and names what it needs in `in_keys`.
+
+    Args:
+        max_steps: steps of an episode (S).
+    """
+
+    in_keys: ClassVar[tuple[str, ...]]
+
+    def __init__(self, *, max_steps: int) -> None:
+        if max_steps < 1:
+            raise ValueError(f"max_steps must be at least 1, got {max_steps}")
+        self.max_steps = max_steps
+
+    @abstractmethod
+    def __call__(self, tensordict: TensorDictBase) -> Tensor:
+        """Targets int64 `[*B, L]` for a batch of shape `[*B]`; `IGNORE` where a cell does not count."""
+
+
+class TerminalTargets(TargetGenerator):
+    """Every step is trained toward the whole solution (TRM)."""
+
+    in_keys = ("solution",)
+
+    def __call__(self, tensordict: TensorDictBase) -> Tensor:
+        return tensordict.get("solution")
+
+
+class DiffusionTargets(TargetGenerator):
+    """Step `s` of `S` is trained toward a puzzle that is solved to the share `s / S` (DIS, arXiv 2511.16886, eq. 12).
+
+    Of the `k` cells where inputs and solution differ, `floor(s k / S)` show their answer and the others their input.
+    Which ones is random, uniform over all orders, and nested: what is revealed stays revealed. As in the official
+    code a cell with `IGNORE` in its solution counts as differing: until revealed, its target is its input.
+
+    The order is a hash of (`episode_seed`, cell), not a draw: nothing is stored, and a replayed or resumed episode
+    meets the same targets.
+    """
+
+    in_keys = ("inputs", "solution", "step", "episode_seed")
+
+    def __call__(self, tensordict: TensorDictBase) -> Tensor:
+        inputs, solution = tensordict.get("inputs"), tensordict.get("solution")
+        steps_taken, seed = tensordict.get("step"), tensordict.get("episode_seed")
+        differs = inputs != solution
+        cells = torch.arange(inputs.shape[-1], device=inputs.device)
+        # Two rounds, so that neither nearby seeds nor nearby cells share anything of their order.
+        order = _mix(_mix(seed).unsqueeze(-1) + cells).masked_fill(~differs, torch.iinfo(torch.int64).max)
+        rank = order.argsort(dim=-1, stable=True).argsort(dim=-1)
+        # Counted from 1 here, and a longer episode than the one trained for stays at the solution.
+        s = (steps_taken + 1).clamp(max=self.max_steps)
+        revealed = (s * differs.sum(-1)).div(self.max_steps, rounding_mode="floor")
+        return torch.where(differs & (rank >= revealed.unsqueeze(-1)), inputs, solution)
+
+
+def _mix(x: Tensor) -> Tensor:
+    """Scatter int64 values over all int64 values: SplitMix64's output function, a bijection (Steele et al. 2014)."""
+    x = x + _signed(0x9E3779B97F4A7C15)
+    x = (x ^ _shift_right(x, 30)) * _signed(0xBF58476D1CE4E5B9)
+    x = (x ^ _shift_right(x, 27)) * _signed(0x94D049BB133111EB)
+    return x ^ _shift_right(x, 31)
+
+
+def _signed(constant: int) -> int:
+    """The int64 with the bits of an unsigned constant: PyTorch's int64 products and sums wrap around alike."""
+    return constant - (1 << 64) if constant >= 1 << 63 else constant
+
+
+def _shift_right(x: Tensor, bits: int) -> Tensor:
+    """Logical shift: PyTorch's own copies the sign bit of an int64."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+TARGETS: dict[str, type[TargetGenerator]] = {"terminal": TerminalTargets, "diffusion": DiffusionTargets}
+"""Target generators by the name that a configuration gives them; each is made as `TARGETS[name](max_steps=S)`."""
