@@ -2,6 +2,7 @@
 
 from latent_rl.agents.inference import recurse
 from latent_rl.agents.network import ReasonerConfig, RecursiveReasoner, StepOutput
+from latent_rl.agents.official import CheckpointError, load_official
 from latent_rl.agents.policy import ConfidentHalt, HaltingRule, NeverHalt, RecursionPolicy
 from latent_rl.agents.policy_improvement import PolicyImprovementLoss
 from latent_rl.agents.targets import TARGETS, DiffusionTargets, TargetGenerator, TerminalTargets
@@ -9,6 +10,7 @@ from latent_rl.agents.value import ReturnHead, ReturnValueLoss, SolvedValueLoss
 
 __all__ = [
     "TARGETS",
+    "CheckpointError",
     "ConfidentHalt",
     "DiffusionTargets",
     "HaltingRule",
@@ -23,5 +25,6 @@ __all__ = [
     "StepOutput",
     "TargetGenerator",
     "TerminalTargets",
+    "load_official",
     "recurse",
 ]
