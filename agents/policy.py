@@ -149,10 +149,10 @@ class RecursionPolicy(TensorDictModuleBase):
 
     def _step(self, tensordict: TensorDictBase) -> StepOutput:
         flat = tensordict.select(*self.in_keys).reshape(-1)
-        return self.reasoner.step(*(flat.get(key) for key in self.in_keys))
+        return self.reasoner.step(*(flat[key] for key in self.in_keys))
 
     def _write(self, tensordict: TensorDictBase, output: StepOutput) -> TensorDictBase:
-        steps_taken = tensordict.get("step").reshape(-1) + 1
+        steps_taken = tensordict["step"].reshape(-1) + 1
         action = TensorDict(
             {
                 "next_y": output.y,

@@ -162,13 +162,13 @@ class PolicyImprovementLoss(LossModule):
         logits = tensordict.get(self.tensor_keys.logits, None)
         if logits is None:
             tensordict = self.policy.replay(tensordict)
-            logits = tensordict.get("logits")
+            logits = tensordict["logits"]
         targets = self.targets(tensordict)
         per_cell = cell_cross_entropy(logits, targets, self.cross_entropy)
         per_row = per_cell.sum(-1) / (targets != IGNORE).sum(-1).clamp(min=1)
         if self.step_weights == "linear":
-            per_row = per_row * (2 * (tensordict.get(self.tensor_keys.step) + 1) / (self.max_steps + 1))
-        right, counted = count_right(logits.argmax(-1), tensordict.get(self.tensor_keys.solution))
+            per_row = per_row * (2 * (tensordict[self.tensor_keys.step] + 1) / (self.max_steps + 1))
+        right, counted = count_right(logits.argmax(-1), tensordict[self.tensor_keys.solution])
         rows = (counted > 0).sum().clamp(min=1)
         return TensorDict(
             {

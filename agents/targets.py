@@ -41,7 +41,7 @@ class TerminalTargets(TargetGenerator):
     in_keys = ("solution",)
 
     def __call__(self, tensordict: TensorDictBase) -> Tensor:
-        return tensordict.get("solution")
+        return tensordict["solution"]
 
 
 class DiffusionTargets(TargetGenerator):
@@ -58,8 +58,8 @@ class DiffusionTargets(TargetGenerator):
     in_keys = ("inputs", "solution", "step", "episode_seed")
 
     def __call__(self, tensordict: TensorDictBase) -> Tensor:
-        inputs, solution = tensordict.get("inputs"), tensordict.get("solution")
-        steps_taken, seed = tensordict.get("step"), tensordict.get("episode_seed")
+        inputs, solution = tensordict["inputs"], tensordict["solution"]
+        steps_taken, seed = tensordict["step"], tensordict["episode_seed"]
         differs = inputs != solution
         cells = torch.arange(inputs.shape[-1], device=inputs.device)
         # Two rounds, so that neither nearby seeds nor nearby cells share anything of their order.

@@ -99,7 +99,7 @@ class SolvedValueLoss(LossModule):
         """
         keys = self.tensor_keys
         q, answer = self._halt_logit(tensordict)
-        solution = tensordict.get(keys.solution)
+        solution = tensordict[keys.solution]
         right, counted = count_right(answer, solution)
         solved = right == counted
         if q.shape != solved.shape:
@@ -120,14 +120,14 @@ class SolvedValueLoss(LossModule):
         """The halt logit `[*B]` and the answer `[*B, L]` that it speaks of."""
         keys = self.tensor_keys
         if self.stop_gradient:
-            y = tensordict.get(keys.next_y).detach()
+            y = tensordict[keys.next_y].detach()
             q = self.policy.reasoner.confidence(y.reshape(-1, *y.shape[-2:]))
-            return q[:, 0].reshape(y.shape[:-2]), tensordict.get(keys.answer)
+            return q[:, 0].reshape(y.shape[:-2]), tensordict[keys.answer]
         q = tensordict.get(keys.q, None)
         if q is None:
             replayed = self.policy.replay(tensordict)
             return replayed.get("q")[..., 0], replayed.get("answer")
-        return q[..., 0], tensordict.get(keys.answer)
+        return q[..., 0], tensordict[keys.answer]
 
 
 class ReturnHead(nn.Module):
@@ -248,7 +248,7 @@ class ReturnValueLoss(LossModule):
         Raises:
             ValueError: the batch is not `[N, T]`, or value and target differ in shape (both are named).
         """
-        value = self.head(tensordict.get(self.tensor_keys.y))
+        value = self.head(tensordict[self.tensor_keys.y])
         target = tensordict.get(self.tensor_keys.value_target, None)
         if target is None:
             target = self._targets(tensordict)
@@ -268,13 +268,13 @@ class ReturnValueLoss(LossModule):
             raise ValueError(f"returns need trajectories of batch shape [N, T], got {list(tensordict.batch_size)}")
         keys = self.tensor_keys
         following = {
-            "y": tensordict.get(("next", keys.y))[..., :1, :],
-            "reward": tensordict.get(("next", keys.reward)),
-            "done": tensordict.get(("next", keys.done)),
-            "terminated": tensordict.get(("next", keys.terminated)),
+            "y": tensordict[("next", keys.y)][..., :1, :],
+            "reward": tensordict[("next", keys.reward)],
+            "done": tensordict[("next", keys.done)],
+            "terminated": tensordict[("next", keys.terminated)],
         }
         # The estimator stacks states and successors: give it the one position that the head reads, not all of them.
-        trajectories = TensorDict({"y": tensordict.get(keys.y)[..., :1, :], "next": following}, tensordict.batch_size)
+        trajectories = TensorDict({"y": tensordict[keys.y][..., :1, :], "next": following}, tensordict.batch_size)
         return self.value_estimator(trajectories).get("value_target").detach()
 
     def _device_of_head(self) -> torch.device:
