@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
@@ -180,10 +179,10 @@ def _augmentation(puzzle: Puzzle) -> Iterator[str]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(noise)
             images.append(puzzle.augment(sample, torch.Generator().manual_seed(0)))
+        if not (torch.equal(before[0], sample.inputs) and torch.equal(before[1], sample.solutions)):
+            yield "augment modifies its arguments"
+            return
     first, second = images
-    if not (torch.equal(before[0], sample.inputs) and torch.equal(before[1], sample.solutions)):
-        yield "augment modifies its arguments"
-        return
     for name in ("inputs", "solutions", "puzzle_ids"):
         image, original = getattr(first, name), getattr(sample, name)
         if image.dtype != original.dtype or image.shape != original.shape:

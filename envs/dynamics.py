@@ -205,8 +205,8 @@ def make_dynamics(
     given = initial_latents if initial_latents is not None else (torch.zeros(width), torch.zeros(width))
     initial_y, initial_z = (_initial(value, name, shape, device) for name, value in zip("yz", given, strict=True))
     dynamics = Dynamics(puzzle, initial_y, initial_z, max_steps, passes_per_step, reward, terminate_on_solved)
-    largest = max(float(initial_y.abs().max()), float(initial_z.abs().max()))
-    if not largest <= dynamics.latent_bound:
+    largest = float(torch.stack([initial_y, initial_z]).abs().max())
+    if not largest <= dynamics.latent_bound:  # written so that nan is refused too
         raise ValueError(
             f"initial_latents reach {largest:.3g}, outside the latent space of width {width}, "
             f"which is bounded by {dynamics.latent_bound:.3g}"
