@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from small import CELLS, STEPS, WIDTH, small_batch, small_reasoner
+from torchrl.envs.utils import ExplorationType, set_exploration_type
+
+from latent_rl.agents import ConfidentHalt, NeverHalt, RecursionPolicy, recurse
+
+
+def weights_grad(policy):
+    gradient = {name: weight.grad for name, weight in policy.named_parameters() if weight.grad is not None}
+    policy.zero_grad()
+    return gradient
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+@pytest.mark.parametrize("keep_graph", [False, True])
+def test_writes_its_out_keys(shape, keep_graph):
+    policy, batch = RecursionPolicy(small_reasoner(), keep_graph=keep_graph), small_batch(*shape)
+    given = set(batch.keys())
+    with torch.no_grad():
+        out = policy(batch.select(*policy.in_keys))
+    assert set(out.keys()) - set(policy.in_keys) == set(policy.out_keys) and set(policy.in_keys) <= given
+    assert out.batch_size == shape
+    assert out["next_y"].shape == out["next_z"].shape == (*shape, CELLS + 1, WIDTH)
+    assert out["answer"].shape == (*shape, CELLS) and out["halt"].shape == shape
+    assert out["next_y"].dtype == out["next_z"].dtype == torch.float32
+    assert out["answer"].dtype == out["halt"].dtype == torch.int64
+
+
+def test_batch_shape_does_not_matter():
+    policy, batch = RecursionPolicy(small_reasoner()), small_batch(2, 3)
+    grid, flat = policy(batch.clone()), policy(batch.reshape(-1).clone())
+    for key in policy.out_keys:
+        assert torch.equal(grid[key].flatten(0, 1), flat[key])
+
+
+def test_kept_graph_has_the_gradient_of_a_plain_step():
+    """Collected under no_grad, the step still teaches every weight what a plain forward and backward would."""
+    batch = small_batch(3)
+    fused = RecursionPolicy(small_reasoner(), keep_graph=True)
+    with torch.no_grad():
+        written = fused(batch.clone())
+        assert not torch.is_grad_enabled()
+    output = fused.take_output()
+    assert not any(written[key].requires_grad for key in fused.out_keys)
+    assert torch.equal(written["next_y"], output.y) and torch.equal(written["answer"], output.logits.argmax(-1))
+    (output.logits.square().mean() + output.q.square().mean()).backward()
+    ours = weights_grad(fused)
+
+    plain = RecursionPolicy(small_reasoner())
+    step = plain.reasoner.step(*(batch[key] for key in plain.in_keys))
+    (step.logits.square().mean() + step.q.square().mean()).backward()
+    theirs = weights_grad(plain)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    trained = {name for name in ours if ours[name].abs().sum() > 0}
+    assert {"reasoner.embed_tokens.weight", "reasoner.output_head.weight", "reasoner.q_head.weight"} <= trained
+
+
+def test_output_is_handed_out_once_and_the_latest():
+    policy = RecursionPolicy(small_reasoner(), keep_graph=True)
+    with pytest.raises(RuntimeError, match="no step output to take"):
+        policy.take_output()
+    policy(small_batch(2, seed=1))
+    written = policy(small_batch(3, seed=2))
+    assert torch.equal(policy.take_output().y, written["next_y"])
+    with pytest.raises(RuntimeError, match="handed out once"):
+        policy.take_output()
+
+
+def test_nothing_is_kept_without_keep_graph():
+    policy = RecursionPolicy(small_reasoner())
+    with torch.no_grad():
+        assert not policy(small_batch(2))["next_y"].requires_grad
+    with pytest.raises(RuntimeError, match="keep_graph=True"):
+        policy.take_output()
+
+
+def test_inference_mode_cannot_keep_a_graph():
+    policy = RecursionPolicy(small_reasoner(), keep_graph=True)
+    with torch.inference_mode(), pytest.raises(RuntimeError, match="inference mode"):
+        policy(small_batch(2))
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda policy: pickle.loads(pickle.dumps(policy))])
+def test_copies_leave_the_graph_behind(duplicate):
+    policy = RecursionPolicy(small_reasoner(), keep_graph=True)
+    written = policy(small_batch(2))
+    twin = duplicate(policy)
+    with pytest.raises(RuntimeError, match="no step output"):
+        twin.take_output()
+    assert torch.equal(policy.take_output().y, written["next_y"])
+    assert torch.equal(twin(small_batch(2))["next_y"], written["next_y"])
+
+
+def test_replay_repeats_the_step_with_a_graph():
+    policy, batch = RecursionPolicy(small_reasoner()), small_batch(2, 3)
+    with torch.no_grad():
+        policy(batch)
+    batch["halt"] = torch.ones_like(batch["halt"])
+    again = policy.replay(batch)
+    assert again is not batch and "logits" not in batch
+    for key in ("next_y", "next_z", "answer", "halt"):
+        assert torch.equal(again[key], batch[key])
+    assert again["logits"].requires_grad and again["logits"].shape[:2] == again["q"].shape[:2] == (2, 3)
+    assert torch.equal(again["logits"].argmax(-1), again["answer"])
+
+
+def test_never_halt():
+    halt = NeverHalt()(torch.full((4, 2), 9.0), torch.arange(1, 5))
+    assert halt.dtype == torch.int64 and not halt.any()
+
+
+def test_confident_halt_without_exploration():
+    q = torch.tensor([[0.1, -9.0], [-0.1, -9.0], [0.0, -9.0]])
+    assert ConfidentHalt(max_steps=16, exploration=0.0)(q, torch.ones(3, dtype=torch.int64)).tolist() == [1, 0, 0]
+
+
+def test_confident_halt_explores_as_the_official_rule():
+    """P(halt | sure, t) = 1 - e + e (t - 1) / (S - 1): the drawn minimum, uniform on 2 .. S, is at most t."""
+    torch.manual_seed(0)
+    rule, rows = ConfidentHalt(max_steps=5, exploration=0.4), 20_000
+    for steps_taken in range(1, 6):
+        halted = rule(torch.ones(rows, 2), torch.full((rows,), steps_taken)).double().mean().item()
+        assert halted == pytest.approx(0.6 + 0.4 * (steps_taken - 1) / 4, abs=0.0175)  # five deviations
+        assert not rule(-torch.ones(rows, 2), torch.full((rows,), steps_taken)).any()
+
+
+def test_deterministic_evaluation_does_not_explore():
+    rule = ConfidentHalt(max_steps=5, exploration=1.0)
+    sure, first = torch.ones(1000, 2), torch.ones(1000, dtype=torch.int64)
+    with set_exploration_type(ExplorationType.DETERMINISTIC):
+        assert rule(sure, first).all()
+    with set_exploration_type(ExplorationType.RANDOM):
+        assert not rule(sure, first).any()
+
+
+def test_the_policy_halts_by_its_own_confidence():
+    reasoner, batch = small_reasoner(), small_batch(64)
+    policy = RecursionPolicy(reasoner, ConfidentHalt(max_steps=STEPS, exploration=0.0))
+    policy(batch)
+    assert torch.equal(batch["halt"].bool(), reasoner.confidence(batch["next_y"])[:, 0] > 0)
+    assert 0 < batch["halt"].sum() < 64
+
+
+@pytest.mark.parametrize("options", [{"max_steps": 1}, {"max_steps": 4, "exploration": 1.5}])
+def test_halting_options_are_checked(options):
+    with pytest.raises(ValueError, match="max_steps must be at least 2|exploration must lie in"):
+        ConfidentHalt(**options)
+
+
+def test_recurse_equals_the_policy_and_spends_only_what_is_asked_for():
+    reasoner, batch = small_reasoner(), small_batch(3)
+    batch["y"], batch["z"] = reasoner.initial_latents(3)
+    batch["step"] = torch.zeros_like(batch["step"])
+    passes = []
+    reasoner.network.register_forward_hook(lambda module, args, output: passes.append(len(output)))
+    outputs = recurse(reasoner, batch["inputs"], batch["puzzle_id"], STEPS)
+    first, second = next(outputs), next(outputs)
+    assert len(passes) == 2 * reasoner.config.passes_per_step
+    assert not first.logits.requires_grad and torch.is_grad_enabled()
+    policy = RecursionPolicy(reasoner)
+    policy(batch)
+    assert torch.equal(batch["next_y"], first.y)
+    policy(batch.update({"y": batch["next_y"], "z": batch["next_z"], "step": batch["step"] + 1}))
+    assert torch.equal(batch["next_z"], second.z)
+    assert len(list(outputs)) == STEPS - 2
+
+
+def test_recurse_names_a_wrong_shape():
+    with pytest.raises(ValueError, match=r"inputs must be \[B, 6\] for this reasoner, got \(2, 7\)"):
+        next(recurse(small_reasoner(), torch.ones(2, 7, dtype=torch.int64), torch.zeros(2, dtype=torch.int64), 1))
