@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import torch
 from tensordict import TensorDict, TensorDictBase
-
-with warnings.catch_warnings():
-    # torchrl's optional C++ extension is built for one version of torch; nothing here uses it.
-    warnings.filterwarnings("ignore", message=".*Failed to import torchrl C\\+\\+ binaries", category=UserWarning)
-    from torchrl.data import Binary, Bounded, Categorical, Composite, TensorSpec, Unbounded
-    from torchrl.envs.libs.gym import GymWrapper
+from torchrl.data import Binary, Bounded, Categorical, Composite, TensorSpec, Unbounded
+from torchrl.envs.libs.gym import GymWrapper
 
 from latent_rl.envs import LatentRecursionVectorEnv
 
