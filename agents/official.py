@@ -135,7 +135,8 @@ def _read(source: str | Path | Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         except FileNotFoundError as error:
             raise CheckpointError(f"no checkpoint at {source}") from error
         except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-            raise CheckpointError(f"{source} is not a file of plain tensors: {str(error).splitlines()[0]}") from error
+            reason = (str(error) or "it ends too early").splitlines()[0]
+            raise CheckpointError(f"{source} is not a file of plain tensors: {reason}") from error
     if not isinstance(state, Mapping) or not all(isinstance(tensor, Tensor) for tensor in state.values()):
         raise CheckpointError("a checkpoint is expected to be a state dict: names and tensors, nothing else")
     return state

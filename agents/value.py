@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModule
@@ -237,10 +236,14 @@ class ReturnValueLoss(LossModule):
             names = ", ".join(estimator.name for estimator in self._ESTIMATORS)
             raise NotImplementedError(f"{value_type} is not implemented for ReturnValueLoss; there are {names}")
         self.value_type = value_type
-        network = TensorDictModule(self.head, in_keys=["y"], out_keys=["state_value"])
-        options = {**default_value_kwargs(value_type), "device": self._device_of_head(), **hyperparams}
-        self._value_estimator = self._ESTIMATORS[value_type](value_network=network, **options)
+        device = next(self.head.parameters()).device
+        options = {**default_value_kwargs(value_type), "device": device, **hyperparams}
+        self._value_estimator = self._ESTIMATORS[value_type](value_network=self.as_value_network(), **options)
         return self
+
+    def as_value_network(self) -> TensorDictModule:
+        """The head as TorchRL's estimators want it, for an estimator built outside; it reads `y`."""
+        return TensorDictModule(self.head, in_keys=["y"], out_keys=["state_value"])
 
     def forward(self, tensordict: TensorDictBase) -> TensorDict:
         """The loss and its metric, scalars, of trajectories `[N, T]`.
@@ -276,6 +279,3 @@ class ReturnValueLoss(LossModule):
         # The estimator stacks states and successors: give it the one position that the head reads, not all of them.
         trajectories = TensorDict({"y": tensordict[keys.y][..., :1, :], "next": following}, tensordict.batch_size)
         return self.value_estimator(trajectories).get("value_target").detach()
-
-    def _device_of_head(self) -> torch.device:
-        return next(self.head.parameters()).device
