@@ -109,6 +109,16 @@ def test_batches_keep_their_values_while_collection_goes_on():
     assert all(bool((batch == copy).all()) for batch, copy in zip(kept, copies, strict=True))
 
 
+def test_resetting_a_collector_starts_from_the_initial_latents():
+    """`Collector.reset` first writes zeros into the observations it holds."""
+    env = make(initial_latents=(torch.full((WIDTH,), 1.5), torch.full((WIDTH,), -0.5)))
+    running = collector(env)
+    running.reset()
+    batch = next(iter(running))
+    assert (batch["y"][:, 0] == 1.5).all() and (batch["z"][:, 0] == -0.5).all()
+    assert bool((batch["inputs"] > 0).all())
+
+
 def test_a_new_collector_resumes_bit_for_bit():
     env = make()
     env.set_seed(0)
