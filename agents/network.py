@@ -85,7 +85,12 @@ class RecursiveReasoner(nn.Module):
     """A shared network and what surrounds it: embeddings, initial latents, output head and q head.
 
     Weight-compatible with the official TRM and DIS models; `latent_rl.agents.official` translates their names.
+
+    Attributes:
+        autocast_dtype: compute recursion steps under autocast to this type; None (the default) leaves float32.
     """
+
+    autocast_dtype: torch.dtype | None = None
 
     def __init__(self, config: ReasonerConfig) -> None:
         super().__init__()
@@ -167,7 +172,11 @@ class RecursiveReasoner(nn.Module):
             y, z: float32 `[B, P + L, D]`, the latents; gradient does not flow into them.
             step: int64 `[B]`, recursion steps taken so far, 0 at the first.
         """
-        y, z = y.detach(), z.detach()
+        with torch.autocast(y.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None):
+            y, z = self._step(inputs, puzzle_id, y.detach(), z.detach(), step)
+            return StepOutput(y.float(), z.float(), self.decode(y), self.confidence(y))
+
+    def _step(self, inputs: Tensor, puzzle_id: Tensor, y: Tensor, z: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         if self.config.feed == "answer":
             with torch.no_grad():
                 answer = self.decode(y).argmax(-1)
@@ -176,8 +185,7 @@ class RecursiveReasoner(nn.Module):
         with torch.no_grad():
             for _ in range(self.config.cycles - 1):
                 y, z = self._cycle(x, y, z)
-        y, z = self._cycle(x, y, z)
-        return StepOutput(y, z, self.decode(y), self.confidence(y))
+        return self._cycle(x, y, z)
 
     def decode(self, y: Tensor) -> Tensor:
         """Logits `[B, L, V]`, float32, of the answer that `y` `[B, P + L, D]` stands for. Costs no network pass."""

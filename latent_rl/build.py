@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torchrl.objectives import ValueEstimators
 
 from latent_rl.agents import (
     TARGETS,
@@ -14,6 +15,8 @@ from latent_rl.agents import (
     ReasonerConfig,
     RecursionPolicy,
     RecursiveReasoner,
+    ReturnHead,
+    ReturnValueLoss,
 )
 from latent_rl.config import Config
 from latent_rl.envs import LatentRecursionVectorEnv, Puzzle, Reward, puzzle_from_id
@@ -90,6 +93,24 @@ def build_policy_loss(config: Config, policy: RecursionPolicy) -> PolicyImprovem
         step_weights=config.loss.step_weights,
         max_steps=max_steps,
     )
+
+
+ESTIMATORS = {
+    "td_lambda": ValueEstimators.TDLambda,
+    "td0": ValueEstimators.TD0,
+    "td1": ValueEstimators.TD1,
+    "gae": ValueEstimators.GAE,
+}
+
+
+def build_return_loss(config: Config, device: torch.device) -> ReturnValueLoss:
+    """The loss of a value head that learns the return, with TorchRL's estimator of it."""
+    value = config.loss.value
+    loss = ReturnValueLoss(ReturnHead(config.network.width).to(device))
+    discount = {"gamma": value.gamma}
+    if value.estimator in ("td_lambda", "gae"):
+        discount["lmbda"] = value.lmbda
+    return loss.make_value_estimator(ESTIMATORS[value.estimator], **discount)
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-import torch
 from tensordict import TensorDictBase
 from torchrl.data import LazyTensorStorage, SamplerWithoutReplacement, TensorDictReplayBuffer
 
 from latent_rl.agents import RecursionPolicy
 
 Experience = Callable[[TensorDictBase], Iterator[TensorDictBase]]
-"""Turns a collected batch `[num_envs, steps]` into the batches `[B]` of recursion steps to learn from."""
+"""Turns a collected batch `[num_envs, steps]` into batches `[B]` of steps, with `logits` and `q` in the graph."""
 
 
 class FusedExperience:
@@ -21,44 +20,43 @@ class FusedExperience:
         self.policy = policy
 
     def __call__(self, batch: TensorDictBase) -> Iterator[TensorDictBase]:
-        step = batch.squeeze(-1)
         output = self.policy.take_output()
-        yield step.set("logits", output.logits).set("q", output.q)
+        yield batch.squeeze(-1).update({"logits": output.logits, "q": output.q})
 
 
 class ReplayExperience:
-    """Shuffles a batch of trajectories into minibatches whose recursion steps the losses compute anew.
+    """Shuffles trajectories into minibatches and takes their recursion steps again, from the stored latents.
 
     Args:
+        policy: takes the steps, with gradient.
         minibatch_size: recursion steps in a minibatch.
         epochs: how often each collected step is learned from.
-        prepare: called once on the trajectories `[num_envs, steps]`, in place; it adds value targets, for instance.
-        device: where the buffer lives.
+        prepare: called once on the trajectories `[num_envs, steps]`, in place, for what needs whole episodes, such as
+            value targets.
     """
 
     def __init__(
         self,
+        policy: RecursionPolicy,
         minibatch_size: int,
         epochs: int,
-        prepare: Callable[[TensorDictBase], object],
-        device: torch.device,
+        prepare: Callable[[TensorDictBase], object] | None,
     ) -> None:
+        self.policy = policy
         self.minibatch_size = minibatch_size
         self.epochs = epochs
         self.prepare = prepare
-        self.device = device
-        self.buffer: TensorDictReplayBuffer | None = None
 
     def __call__(self, batch: TensorDictBase) -> Iterator[TensorDictBase]:
-        self.prepare(batch)
+        if self.prepare is not None:
+            self.prepare(batch)
         steps = batch.reshape(-1)
-        if self.buffer is None:
-            self.buffer = TensorDictReplayBuffer(
-                storage=LazyTensorStorage(len(steps), device=self.device),
-                sampler=SamplerWithoutReplacement(drop_last=False),
-                batch_size=min(self.minibatch_size, len(steps)),
-            )
-        self.buffer.empty()
-        self.buffer.extend(steps)
+        buffer = TensorDictReplayBuffer(
+            storage=LazyTensorStorage(len(steps), device=steps["y"].device),
+            sampler=SamplerWithoutReplacement(drop_last=False),
+            batch_size=min(self.minibatch_size, len(steps)),
+        )
+        buffer.extend(steps)
         for _ in range(self.epochs):
-            yield from self.buffer
+            for minibatch in buffer:
+                yield self.policy.replay(minibatch)

@@ -1,0 +1,38 @@
+# The README's two commands are `make train` and `make test`; both create .venv when needed and otherwise start at once.
+# Pass arguments on with ARGS, for instance: make train ARGS="--config sudoku-6x6"
+
+PYTHON3 ?= python3
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+.PHONY: train test ui lint benchmark clean help
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
+
+train: $(INSTALLED)  ## train the default preset (or ARGS)
+	$(PYTHON) -m latent_rl.train $(ARGS)
+
+test: $(INSTALLED)  ## run the tests
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses 2 $(ARGS)
+
+ui: $(INSTALLED)  ## look at the runs in the browser
+	$(VENV)/bin/mlflow ui
+
+lint: $(INSTALLED)  ## check style
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+benchmark: $(INSTALLED)  ## what environment, collector and logging cost
+	$(PYTHON) benchmarks/overhead.py $(ARGS)
+
+clean:  ## remove the virtual environment (runs stay)
+	rm -rf $(VENV)
+
+$(INSTALLED): setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+		|| { echo "latent_rl needs Python 3.10 or newer; choose one with PYTHON3=python3.11"; exit 1; }
+	$(PYTHON3) -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@

@@ -1,0 +1,56 @@
+"""Small parts of the training loop: when something is due, and stopping between two updates."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType, TracebackType
+
+
+class Every:
+    """Says when the next multiple of an interval has been reached, also when a counter jumps over it."""
+
+    def __init__(self, interval: float, start: float = 0.0) -> None:
+        self.interval = interval
+        self._last = start // interval
+
+    def due(self, counter: float) -> bool:
+        """Whether `counter` has passed a multiple of the interval since the last time."""
+        current, last = counter // self.interval, self._last
+        self._last = current
+        return current > last
+
+
+class Interruption:
+    """Turns the first Ctrl-C or termination signal into a request to stop after the update in work.
+
+    An update is never cut in half, so what is saved then is what an undisturbed run would have had. A second signal
+    ends the program at once.
+
+    Attributes:
+        requested: whether a signal has come.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._previous: dict[int, object] = {}
+
+    def __enter__(self) -> Interruption:
+        for number in self.SIGNALS:
+            self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._restore()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.requested = True
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        self._previous = {}

@@ -1,0 +1,219 @@
+"""A training run in memory: what `train` steps through, and what a checkpoint saves and brings back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tensordict import TensorDictBase
+from torchrl.collectors import Collector
+from torchrl.objectives import LossModule
+
+from latent_rl import checkpoint
+from latent_rl.agents import ReturnValueLoss, SolvedValueLoss
+from latent_rl.build import (
+    accelerate,
+    build_environment,
+    build_policy,
+    build_policy_loss,
+    build_puzzle,
+    build_reasoner,
+    build_return_loss,
+    choose_device,
+)
+from latent_rl.config import Config
+from latent_rl.errors import UserError
+from latent_rl.evaluation import Evaluation, evaluate
+from latent_rl.experience import Experience, FusedExperience, ReplayExperience
+from latent_rl.learner import Learner
+from latent_rl.ledger import Ledger
+
+
+@dataclass(frozen=True)
+class Milestone:
+    """One evaluation during training: where training stood, and what was measured."""
+
+    updates: int
+    train_seconds: float
+    train_passes: int
+    exact_accuracy: float
+    solved_rate: float
+    cell_accuracy: float
+    accuracy_by_step: list[float]
+
+
+class Session:
+    """Everything that a training run consists of, built from its configuration.
+
+    Attributes:
+        reasoner: the network that learns; `learner.averaged_reasoner` is the one that is evaluated and saved.
+        ledger: counts the passes of both.
+        history: the evaluations so far.
+        train_seconds: time spent collecting and learning; evaluating, logging and saving do not count.
+    """
+
+    def __init__(self, config: Config) -> None:
+        if config.threads:
+            torch.set_num_threads(config.threads)
+        torch.manual_seed(config.seed)
+        self.config = config
+        self.device = choose_device(config.device)
+        self.puzzle = build_puzzle(config)
+        self.test_instances = self.puzzle.instances("test")
+        self.reasoner = build_reasoner(config, self.puzzle, self.device)
+        self.policy = build_policy(config, self.reasoner)
+        self.environment = build_environment(config, self.puzzle, self.reasoner)
+        self.environment.torchrl.set_seed(config.seed)
+
+        value = config.loss.value
+        self.return_loss: ReturnValueLoss | None = None
+        losses: list[tuple[float, LossModule]] = [(1.0, build_policy_loss(config, self.policy))]
+        if value.target == "return":
+            self.return_loss = build_return_loss(config, self.device)
+            losses.append((value.weight, self.return_loss))
+        else:
+            losses.append((value.weight, SolvedValueLoss(self.policy, stop_gradient=value.stop_gradient)))
+        heads = [self.return_loss.head] if self.return_loss is not None else []
+        self.learner = Learner(self.reasoner, losses, heads, config.optimizer)
+
+        # After the averaged copy was made, so that both have their own compiled network and their own hook.
+        self.ledger = Ledger()
+        for reasoner in (self.reasoner, self.learner.averaged_reasoner):
+            accelerate(reasoner, config)
+            self.ledger.watch(reasoner.network)
+        self.experience = self._experience()
+        self.history: list[Milestone] = []
+        self.train_seconds = 0.0
+        self._finished_puzzles = torch.zeros((), dtype=torch.int64, device=self.device)
+
+    def _experience(self) -> Experience:
+        collector = self.config.collector
+        if collector.mode == "fused":
+            return FusedExperience(self.policy)
+        return ReplayExperience(
+            self.policy,
+            minibatch_size=collector.minibatch_size,
+            epochs=collector.epochs,
+            prepare=self.return_loss.estimate_targets if self.return_loss is not None else None,
+        )
+
+    @property
+    def updates(self) -> int:
+        """Optimizer steps so far."""
+        return self.learner.updates
+
+    @property
+    def budget_spent(self) -> bool:
+        """Whether training is over."""
+        budget = self.config.budget
+        return (budget.updates is not None and self.updates >= budget.updates) or (
+            budget.seconds is not None and self.train_seconds >= budget.seconds
+        )
+
+    @contextmanager
+    def training_clock(self) -> Iterator[None]:
+        """Count the time inside the block as training time."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.train_seconds += time.perf_counter() - started
+
+    @property
+    def puzzles_seen(self) -> int:
+        """Training puzzles begun so far: those finished and those in work."""
+        return int(self._finished_puzzles) + self.config.collector.num_envs
+
+    def collect(self) -> Iterator[TensorDictBase]:
+        """Batches `[num_envs, steps]` of recursion steps, for ever; each continues where the one before ended."""
+        settings = self.config.collector
+        steps = 1 if settings.mode == "fused" else settings.steps_per_batch
+        collector = Collector(
+            self.environment.torchrl,
+            self.policy,
+            frames_per_batch=steps * settings.num_envs,
+            total_frames=-1,
+            # Fresh tensors every batch: shared buffers would need a first, uncollected call of the policy.
+            use_buffers=False,
+            track_traj_ids=False,
+            auto_register_policy_transforms=False,
+        )
+        batches = iter(collector)
+        while True:
+            with self.ledger.phase("collect"):
+                batch = next(batches)
+            self._finished_puzzles += batch["next", "done"].sum()
+            yield batch
+
+    def learn(self, batch: TensorDictBase) -> dict[str, torch.Tensor]:
+        """Learn from a collected batch; returns the metrics of its last update."""
+        metrics: dict[str, torch.Tensor] = {}
+        with self.ledger.phase("update"):
+            for steps in self.experience(batch):
+                metrics = self.learner.update(steps)
+        return metrics
+
+    def evaluate(self, puzzles: int | None = None) -> Evaluation:
+        """Measure the averaged weights on the first `puzzles` test puzzles (all of them if None), and remember it."""
+        found = evaluate(
+            self.learner.averaged_reasoner,
+            self.puzzle,
+            self.test_instances[:puzzles],
+            max_steps=self.config.env.max_steps,
+            batch_size=self.config.evaluation.batch_size,
+            ledger=self.ledger,
+        )
+        self.history.append(
+            Milestone(
+                updates=self.learner.updates,
+                train_seconds=self.train_seconds,
+                train_passes=self.ledger.train_passes,
+                exact_accuracy=found.exact_accuracy,
+                solved_rate=found.solved_rate,
+                cell_accuracy=found.cell_accuracy,
+                accuracy_by_step=found.accuracy_by_step,
+            )
+        )
+        return found
+
+    def save(self, run_dir: Path, mlflow_run_id: str | None) -> Path:
+        """Write both checkpoint files; returns the path of the model file."""
+        folder = run_dir / "checkpoint"
+        checkpoint.save_training(
+            folder,
+            {
+                "puzzle": self.puzzle.name,
+                "learner": self.learner.state_dict(),
+                "environment": self.environment.vector.state_dict(),
+                "ledger": self.ledger.state_dict(),
+                "history": [asdict(milestone) for milestone in self.history],
+                "train_seconds": self.train_seconds,
+                "finished_puzzles": int(self._finished_puzzles),
+                "mlflow_run_id": mlflow_run_id,
+            },
+        )
+        return checkpoint.save_model(folder, self.learner.averaged_reasoner, self.config, self.learner.updates)
+
+    def restore(self, run_dir: Path) -> str | None:
+        """Continue from a run directory's checkpoint, random states included; returns the MLflow run's id."""
+        state: dict[str, Any] = checkpoint.load_training(run_dir / "checkpoint", self.device)
+        if state["puzzle"] != self.puzzle.name:
+            raise UserError(
+                f"{run_dir} was trained on {state['puzzle']}, not on {self.puzzle.name}: resume it with its own puzzle"
+            )
+        try:
+            self.learner.load_state_dict(state["learner"])
+            self.environment.vector.load_state_dict(state["environment"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise UserError(f"{run_dir} does not fit this configuration: {' '.join(str(error).split())}") from None
+        self.ledger.load_state_dict(state["ledger"])
+        self.history = [Milestone(**milestone) for milestone in state["history"]]
+        self.train_seconds = state["train_seconds"]
+        self._finished_puzzles.fill_(state["finished_puzzles"])
+        checkpoint.restore_random_states(state["random"])
+        return state["mlflow_run_id"]
