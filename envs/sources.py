@@ -132,7 +132,7 @@ def cached(
     file = _cache_dir(cache_dir) / f"{name}-{digest}.npz"
     try:
         return _load_sets(file, described)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         pass  # not generated yet: the ordinary first run
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         logger.warning("cache file %s is damaged (%s), generating its puzzles anew", file, error)

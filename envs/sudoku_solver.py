@@ -12,17 +12,25 @@ import numpy as np
 BoxShape = tuple[int, int]
 """Rows and columns of a box; a board has `rows * columns` digits, so many rows and so many columns."""
 
+
+class SearchBudgetExceeded(RuntimeError):
+    """A search was given up before it had an answer."""
+
+
 _BOARDS_AT_ONCE = 2048
 _POPCOUNT = np.array([bin(mask).count("1") for mask in range(1 << 9)], dtype=np.uint8)
 
 
-def solve(boards: np.ndarray, box_shape: BoxShape, limit: int | None = 2) -> tuple[np.ndarray, np.ndarray]:
+def solve(
+    boards: np.ndarray, box_shape: BoxShape, limit: int | None = 2, budget: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Solve boards and count their solutions.
 
     Args:
         boards: integers `[N, L]` or `[L]`, digits and `0` for a blank.
         box_shape: rows and columns of a box, at most 9 cells.
         limit: stop counting a board's solutions here; None counts all of them.
+        budget: give up after so many boards were looked at, guesses included; None never does.
 
     Returns:
         One solution each, uint8 `[N, L]` (all 0 where there is none), and the counts, int64 `[N]`. A board has exactly
@@ -30,6 +38,7 @@ def solve(boards: np.ndarray, box_shape: BoxShape, limit: int | None = 2) -> tup
 
     Raises:
         ValueError: if the boards' length does not fit `box_shape` or a cell is no digit.
+        SearchBudgetExceeded: if `budget` was spent.
     """
     boards = np.atleast_2d(boards)
     size = box_shape[0] * box_shape[1]
@@ -37,7 +46,7 @@ def solve(boards: np.ndarray, box_shape: BoxShape, limit: int | None = 2) -> tup
         raise ValueError(f"boards must have shape [N, {size * size}], got {list(boards.shape)}")
     if boards.size and not (0 <= boards.min() and boards.max() <= size):
         raise ValueError(f"cells must lie between 0 and {size}, got {boards.min()} to {boards.max()}")
-    owners, found = search(to_candidates(boards, size), box_shape, limit)
+    owners, found = search(to_candidates(boards, size), box_shape, limit, budget)
     counts = np.bincount(owners, minlength=len(boards))
     solutions = np.zeros(boards.shape, dtype=np.uint8)
     solutions[owners[::-1]] = to_digits(found)[::-1]  # reversed: the first one found is written last and stays
@@ -91,17 +100,23 @@ def propagate(candidates: np.ndarray, box_shape: BoxShape) -> tuple[np.ndarray, 
     return np.concatenate(kept, axis=2), np.concatenate(places), np.concatenate(solved)
 
 
-def search(candidates: np.ndarray, box_shape: BoxShape, limit: int | None) -> tuple[np.ndarray, np.ndarray]:
+def search(
+    candidates: np.ndarray, box_shape: BoxShape, limit: int | None, budget: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Solutions of boards, by propagation and by trying all candidates of the tightest cell.
 
     Args:
         candidates: uint16 `[size, size, B]`.
         box_shape: rows and columns of a box.
         limit: leave a board alone once it has this many solutions; None finds all of them.
+        budget: most boards to look at, guesses included; None for no bound.
 
     Returns:
         For `S` solutions the board that each belongs to, int64 `[S]`, and the solutions as candidates with one bit a
         cell, uint16 `[size, size, S]`. A board may exceed `limit` by solutions that were found at the same time.
+
+    Raises:
+        SearchBudgetExceeded: if `budget` was spent with boards left to look at.
     """
     size, _, count = candidates.shape
     counts = np.zeros(count, dtype=np.int64)
@@ -109,8 +124,12 @@ def search(candidates: np.ndarray, box_shape: BoxShape, limit: int | None) -> tu
     found = [(np.zeros(0, dtype=np.int64), candidates[:, :, :0])]
     # A few boards need little breadth to keep numpy busy, and would only be searched further than necessary.
     width = _BOARDS_AT_ONCE if limit is None else min(_BOARDS_AT_ONCE, 32 + count)
+    looked_at = 0
     while stack:
+        if budget is not None and looked_at >= budget:
+            raise SearchBudgetExceeded(f"no answer after looking at {looked_at} boards")
         boards, owners = _take_from(stack, counts, limit, width)
+        looked_at += owners.size
         boards, places, solved = propagate(boards, box_shape)
         owners = owners[places]
         counts += np.bincount(owners[solved], minlength=count)

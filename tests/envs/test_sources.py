@@ -1,0 +1,188 @@
+"""The CSV reader names every malformed row; the cache survives damage; splits are disjoint."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+from pathlib import Path
+
+import pytest
+import torch
+
+from latent_rl.envs.puzzle import IGNORE, Instances, PuzzleError
+from latent_rl.envs.sources import cached, check_disjoint, read_csv, write_csv
+
+HEADER = "source,question,answer,rating\n"
+GOOD = "a,.b,ab,1\n"
+
+
+def read(path: Path, **options) -> Instances:
+    """A puzzle of two cells: questions hold `.`, `a`, `b`; answers `a`, `b` and `?`, which does not count."""
+    return read_csv(
+        path,
+        puzzle_name="pair",
+        cell_count=2,
+        question_tokens={".": 1, "a": 2, "b": 3},
+        answer_tokens={"a": 2, "b": 3, "?": IGNORE},
+        **options,
+    )
+
+
+def test_write_and_read_back_plain_and_gzip(tmp_path):
+    rows = [("x", ".b", "ab", 3), ("y, quoted", "a.", "a?", "")]
+    for name in ("set.csv", "set.csv.gz"):
+        write_csv(tmp_path / name, rows)
+        instances = read(tmp_path / name)
+        assert instances.inputs.tolist() == [[1, 3], [2, 1]]
+        assert instances.solutions.tolist() == [[2, 3], [2, IGNORE]]
+        assert instances.puzzle_ids.tolist() == [0, 0]
+        assert {tensor.dtype for tensor in (instances.inputs, instances.solutions)} == {torch.int64}
+    assert gzip.open(tmp_path / "set.csv.gz", "rt").read() == (tmp_path / "set.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "complaint"),
+    [
+        ("question,answer\n", 1, "the header must be source,question,answer,rating"),
+        ("", 1, "the header must be"),
+        (HEADER + GOOD + "a,.b\n", 3, "4 fields expected, got 2"),
+        (HEADER + GOOD + "a,.b,ab,1,2\n", 3, "4 fields expected, got 5"),
+        (HEADER + GOOD + "\n" + "a,.,ab,1\n", 4, "pair has 2 cells, the question has 1"),
+        (HEADER + "a,.b,abb,1\n", 2, "pair has 2 cells, the answer has 3"),
+        (HEADER + GOOD + "a,.c,ab,1\n", 3, "'c' at position 2 of the question; allowed: . a b"),
+        (HEADER + GOOD + "a,.b,.b,1\n", 3, "'.' at position 1 of the answer"),
+        (HEADER + GOOD + "a,.\u4e00,ab,1\n", 3, "'\u4e00' at position 2 of the question"),
+        (HEADER + GOOD + "a,a.,ab,1\n" + "a,.b,bb,1\n", 4, "the question of line 2 again, with another answer"),
+    ],
+)
+def test_malformed_rows_are_named_by_file_and_line(tmp_path, text, line, complaint):
+    path = tmp_path / "bad.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(PuzzleError) as error:
+        read(path)
+    assert f"{path}, line {line}: " in str(error.value)
+    assert complaint in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_fault_of_the_rule_is_named_by_line(tmp_path):
+    path = tmp_path / "set.csv"
+    path.write_text(HEADER + GOOD + "\n" + "a,..,bb,1\n")
+
+    def find_fault(inputs, solutions):
+        same = solutions[:, 0] == solutions[:, 1]
+        return (int(same.int().argmax()), "two equal cells") if same.any() else None
+
+    with pytest.raises(PuzzleError, match="line 4: two equal cells"):
+        read(path, find_fault=find_fault)
+
+
+def test_unreadable_files_are_user_errors(tmp_path):
+    with pytest.raises(PuzzleError, match="absent.csv: no such file; ask a friend"):
+        read(tmp_path / "absent.csv", how_to_get="ask a friend")
+    with pytest.raises(PuzzleError, match="cannot be read"):
+        read(tmp_path)
+    (tmp_path / "empty.csv").write_text(HEADER)
+    with pytest.raises(PuzzleError, match="no puzzles after the header"):
+        read(tmp_path / "empty.csv")
+    (tmp_path / "latin.csv").write_bytes(HEADER.encode() + b"\xe9,.b,ab,1\n")
+    with pytest.raises(PuzzleError, match="cannot be read as CSV text"):
+        read(tmp_path / "latin.csv")
+    write_csv(tmp_path / "cut.csv.gz", [("a", ".b", "ab", number) for number in range(1000)])
+    whole = (tmp_path / "cut.csv.gz").read_bytes()
+    (tmp_path / "cut.csv.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(PuzzleError, match="cannot be read as CSV text"):
+        read(tmp_path / "cut.csv.gz")
+
+
+def test_a_limit_draws_rows_by_seed(tmp_path):
+    path = tmp_path / "set.csv"
+    questions = [first + second for first in ".ab" for second in ".ab"]
+    write_csv(path, [("a", question, question.replace(".", "a"), 0) for question in questions])
+    assert len(read(path)) == 9
+    draws = [tuple(map(tuple, read(path, limit=4, seed=seed).inputs.tolist())) for seed in range(8)]
+    assert draws[0] == tuple(map(tuple, read(path, limit=4, seed=0).inputs.tolist()))
+    assert len(set(draws)) > 1
+    assert all(len(set(draw)) == 4 for draw in draws)
+    with pytest.raises(PuzzleError, match="10 puzzles asked for, but the file has 9"):
+        read(path, limit=10)
+
+
+def instances_of(*rows: list[int]) -> Instances:
+    inputs = torch.tensor(rows)
+    return Instances(inputs, torch.where(inputs == 1, IGNORE, inputs), torch.arange(len(rows)))
+
+
+def test_check_disjoint_counts_and_names_shared_puzzles():
+    train = instances_of([1, 2], [2, 1], [1, 2])
+    check_disjoint(train, instances_of([2, 2]), "here")
+    with pytest.raises(PuzzleError, match="here: .* share 2 puzzles, the first is test puzzle 2"):
+        check_disjoint(train, instances_of([2, 2], [2, 1], [1, 2]), "here")
+
+
+class Counted:
+    """A generator that counts its calls."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self):
+        self.calls += 1
+        return instances_of([1, 2], [3, 1]), instances_of([2, 2])
+
+
+def same(left: tuple[Instances, Instances], right: tuple[Instances, Instances]) -> bool:
+    fields = ("inputs", "solutions", "puzzle_ids")
+    pairs = [(getattr(a, f), getattr(b, f)) for a, b in zip(left, right, strict=True) for f in fields]
+    return all(torch.equal(a, b) and a.dtype == b.dtype for a, b in pairs)
+
+
+def test_cache_hits_by_parameters(tmp_path):
+    generate = Counted()
+    first = cached("pair", {"seed": 0}, generate, tmp_path / "new" / "folder")
+    again = cached("pair", {"seed": 0}, generate, tmp_path / "new" / "folder")
+    assert generate.calls == 1
+    assert same(first, generate()) and same(again, first)
+    cached("pair", {"seed": 1}, generate, tmp_path / "new" / "folder")
+    assert generate.calls == 3  # the second call was this test's own
+    assert sorted(path.suffix for path in (tmp_path / "new" / "folder").iterdir()) == [".npz", ".npz"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "foreign"])
+def test_a_damaged_cache_file_is_replaced_with_a_warning(tmp_path, caplog, damage):
+    generate = Counted()
+    first = cached("pair", {"seed": 0}, generate, tmp_path)
+    (file,) = tmp_path.iterdir()
+    content = file.read_bytes()
+    middle = len(content) // 2
+    if damage == "foreign":
+        cached("pair", {"seed": 1}, Counted(), tmp_path)
+        (other,) = set(tmp_path.iterdir()) - {file}
+        content = other.read_bytes()
+    damaged = {
+        "cut": content[:middle],
+        "flipped": content[:60] + bytes(byte ^ 0xFF for byte in content[60:90]) + content[90:],
+        "empty": b"",
+        "foreign": content,
+    }
+    file.write_bytes(damaged[damage])
+    with caplog.at_level(logging.WARNING):
+        assert same(cached("pair", {"seed": 0}, generate, tmp_path), first)
+    assert generate.calls == 2
+    assert "damaged" in caplog.text and str(file) in caplog.text
+    cached("pair", {"seed": 0}, generate, tmp_path)
+    assert generate.calls == 2
+
+
+def test_an_unwritable_cache_is_done_without(tmp_path, caplog):
+    (tmp_path / "file").write_text("not a folder")
+    generate = Counted()
+    with caplog.at_level(logging.WARNING):
+        assert same(cached("pair", {}, generate, tmp_path / "file" / "below"), generate())
+    assert "going on without" in caplog.text and "damaged" not in caplog.text
+
+
+def test_cache_folder_from_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("LATENT_RL_CACHE", str(tmp_path / "by-environment"))
+    cached("pair", {}, Counted())
+    assert [path.name.startswith("pair-") for path in (tmp_path / "by-environment").iterdir()] == [True]
