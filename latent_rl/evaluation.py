@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -54,11 +55,21 @@ def evaluate(
     max_steps: int,
     batch_size: int,
     ledger: Ledger,
+    on_progress: Callable[[int], object] | None = None,
 ) -> Evaluation:
     """Let the reasoner take `max_steps` recursion steps on every instance and score each step's answers.
 
     The answer key scores, it never stops: an evaluation that ended an episode when the key says so would count
     every puzzle that was right at any step.
+
+    Args:
+        reasoner: takes the steps, on its own device.
+        puzzle: holds the rule.
+        instances: at least one; need not be the puzzle's own.
+        max_steps: recursion steps on every instance.
+        batch_size: instances in work at the same time.
+        ledger: watches the reasoner's network.
+        on_progress: called after each batch with its number of puzzles.
     """
     device = reasoner.initial_y.device
     # One row a step: puzzles exactly right, puzzles solved, sum of cell accuracies.
@@ -77,6 +88,8 @@ def evaluate(
                 solved = puzzle.is_solved(batch.inputs, answers).sum()
                 cells = ((right & counted).sum(-1) / counted.sum(-1).clamp(min=1)).sum()
                 totals[step] += torch.stack((exact, solved, cells)).cpu().double()
+            if on_progress is not None:
+                on_progress(len(batch))
     shares = (totals / len(instances)).T.tolist()
     return Evaluation(
         puzzles=len(instances),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from latent_rl.boards import box_shape, changes, open_cells
 from latent_rl.envs import IGNORE, Puzzle
+from latent_rl.errors import UserError
 from latent_rl.evaluation import Evaluation
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; every colour here also has a marker or a dash.
@@ -254,3 +256,15 @@ def _short_number(value: float, _: int) -> str:
         if abs(value) >= size:
             return f"{value / size:g} {letter}"
     return f"{value:g}"
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure in the format of the path's ending.
+
+    Raises:
+        UserError: if the file cannot be written or the format is unknown.
+    """
+    try:
+        figure.savefig(path, dpi=150)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot write the figure {path}: {error}") from None

@@ -1,0 +1,189 @@
+"""Solve puzzles with a trained model, step by step."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from latent_rl import cli
+from latent_rl.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from torch import Tensor
+
+    from latent_rl.agents import RecursiveReasoner
+    from latent_rl.checkpoint import TrainedModel
+    from latent_rl.envs import Puzzle
+
+EXAMPLE = """\
+  python -m latent_rl.solve runs/sudoku-4x4-pi-0 321...32.12.23.1
+  python -m latent_rl.solve runs/sudoku-6x6-pi-0 --file board.txt --png steps.png
+  python -m latent_rl.solve runs/sudoku-9x9-pi-0 --json answers.json < puzzles.txt"""
+
+
+@dataclass(frozen=True)
+class Solutions:
+    """Answers to `B` puzzles after each of `S` recursion steps; tensors on the CPU.
+
+    Attributes:
+        answers: int64 `[S, B, L]`.
+        confidence: float32 `[S, B]`, the value head's probability that the answer is right.
+        solved: bool `[S, B]`, whether the puzzle's own rule confirms the answer.
+        passes: network passes spent on one puzzle up to each step, as the ledger counted them.
+    """
+
+    answers: Tensor
+    confidence: Tensor
+    solved: Tensor
+    passes: list[int]
+
+
+def solve(reasoner: RecursiveReasoner, puzzle: Puzzle, inputs: Tensor, steps: int) -> Solutions:
+    """Take `steps` recursion steps on puzzles int64 `[B, L]`."""
+    import torch
+
+    from latent_rl.agents import recurse
+    from latent_rl.ledger import Ledger
+
+    inputs = inputs.to(reasoner.initial_y.device)
+    puzzle_ids = torch.zeros(len(inputs), dtype=torch.int64, device=inputs.device)
+    answers, confidence, solved, passes = [], [], [], []
+    ledger = Ledger()
+    watch = ledger.watch(reasoner.network)
+    try:
+        with ledger.phase("eval"):
+            for output in recurse(reasoner, inputs, puzzle_ids, steps):
+                answer = output.logits.argmax(-1)
+                answers.append(answer.cpu())
+                confidence.append(output.q[:, 0].sigmoid().cpu())
+                solved.append(puzzle.is_solved(inputs, answer).cpu())
+                passes.append(ledger.forward["eval"] // len(inputs))
+    finally:
+        watch.remove()
+    return Solutions(torch.stack(answers), torch.stack(confidence), torch.stack(solved), passes)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command-line program."""
+    parser = cli.Parser("solve", "Solve puzzles with a trained model and show every recursion step.", EXAMPLE)
+    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="run directory or model.pt")
+    parser.add_argument(
+        "puzzle",
+        nargs="?",
+        metavar="PUZZLE",
+        help="the board in reading order, such as 81 characters of a Sudoku; - or nothing reads standard input: a "
+        "board, one puzzle a line, or boards with an empty line between them",
+    )
+    parser.add_argument("--file", type=Path, metavar="FILE", help="read the puzzles from a text file")
+    parser.add_argument("--steps", type=int, metavar="N", help="recursion steps (default: as in training)")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="draw the steps as a figure; one puzzle only")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there; - for standard output")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    if options.steps is not None and options.steps < 1:
+        parser.error(f"--steps must be at least 1, got {options.steps}")
+    if options.puzzle is not None and options.file is not None:
+        parser.error("give a PUZZLE or a --file, not both")
+
+    # Late, because torch takes seconds to load.
+    from rich.console import Console
+
+    from latent_rl.boards import read_puzzles
+    from latent_rl.build import accelerate, build_puzzle, choose_device
+    from latent_rl.checkpoint import load_model
+
+    trained = load_model(options.checkpoint, choose_device(options.device))
+    puzzle = build_puzzle(trained.config)
+    boards = read_puzzles(puzzle, _text(options.puzzle, options.file))
+    if options.png is not None and len(boards) > 1:
+        raise UserError(f"--png draws one puzzle, got {len(boards)}")
+    accelerate(trained.reasoner, trained.config.model_copy(update={"compile": False}))
+    steps = options.steps or trained.config.env.max_steps
+
+    # With the JSON on standard output, what people read goes beside it.
+    console = Console(stderr=str(options.json) == "-", highlight=False, soft_wrap=True)
+    results = []
+    for board in boards:
+        found = solve(trained.reasoner, puzzle, board.unsqueeze(0), steps)
+        _show(console, puzzle, board, found)
+        results.append(_as_json(puzzle, board, found))
+    if len(boards) > 1:
+        console.print(f"{sum(result['solved'] for result in results)} of {len(boards)} puzzles solved")
+    if not _value_head_is_trained(trained):
+        console.print("note: this model's value head was not trained, so how sure it is means nothing")
+    if options.png is not None:
+        _draw(options.png, puzzle, board, found)
+    cli.write_json(
+        options.json, {"checkpoint": str(trained.path), "puzzle": puzzle.name, "steps": steps, "results": results}
+    )
+
+
+def _text(argument: str | None, file: Path | None) -> str:
+    if file is not None:
+        try:
+            return file.read_text()
+        except FileNotFoundError:
+            raise UserError(f"puzzle file {file} does not exist") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"puzzle file {file} cannot be read: {error}") from None
+    if argument is not None and argument != "-":
+        return argument
+    if sys.stdin.isatty():
+        print("type a puzzle, then Ctrl-D:", file=sys.stderr)
+    return sys.stdin.read()
+
+
+def _show(console: Console, puzzle: Puzzle, board: Tensor, found: Solutions) -> None:
+    from latent_rl.boards import changes, draw
+
+    changed = changes(board, found.answers[:, 0])
+    nothing = changed.new_zeros(puzzle.seq_len)
+    console.print(f"{puzzle.name}, the puzzle")
+    console.print(draw(puzzle, board, board, nothing))
+    for step, answer in enumerate(found.answers[:, 0]):
+        count = int(changed[step].sum())
+        console.print(
+            f"step {step + 1}: {float(found.confidence[step, 0]):.0%} sure, {found.passes[step]} passes so far, "
+            f"{f'{count} cells changed (*)' if count else 'no cell changed'}"
+        )
+        if count or step == len(found.answers) - 1:
+            console.print(draw(puzzle, board, answer, changed[step]))
+    if found.solved[-1, 0]:
+        verdict = "[bold green]solved[/]: the puzzle's own rule confirms the answer"
+    else:
+        verdict = "[bold red]not solved[/]: the answer breaks the puzzle's own rule"
+    console.print(f"{verdict}, after {found.passes[-1]} network passes\n")
+
+
+def _as_json(puzzle: Puzzle, board: Tensor, found: Solutions) -> dict[str, Any]:
+    from latent_rl.boards import as_line
+
+    steps = [
+        {
+            "answer": as_line(puzzle, answer),
+            "solved": bool(found.solved[step, 0]),
+            "confidence": float(found.confidence[step, 0]),
+            "passes": found.passes[step],
+        }
+        for step, answer in enumerate(found.answers[:, 0])
+    ]
+    return {"puzzle": as_line(puzzle, board), **steps[-1], "steps": steps}
+
+
+def _value_head_is_trained(trained: TrainedModel) -> bool:
+    value = trained.config.loss.value
+    return value.target == "solved" and value.weight > 0
+
+
+def _draw(path: Path, puzzle: Puzzle, board: Tensor, found: Solutions) -> None:
+    from latent_rl.figures import save, trajectory
+
+    save(trajectory(puzzle, board, None, found.answers[:, 0], found.confidence[:, 0]), path)
+
+
+if __name__ == "__main__":
+    cli.run_program(main)
