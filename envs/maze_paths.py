@@ -1,0 +1,65 @@
+"""Distances and shortest paths on batches of grids, in torch, on any device; moves go up, down, left and right."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_STEPS_BETWEEN_CHECKS = 8  # asking whether the flood has ended makes the host wait for the device
+
+
+def neighbours(cells: Tensor) -> Tensor:
+    """The four neighbours' values (up, down, left, right; 0 outside) of `[B, R, C]`: `[4, B, R, C]`."""
+    padded = F.pad(cells, (1, 1, 1, 1))
+    return torch.stack((padded[:, :-2, 1:-1], padded[:, 2:, 1:-1], padded[:, 1:-1, :-2], padded[:, 1:-1, 2:]))
+
+
+def distances(free: Tensor, source: Tensor) -> Tensor:
+    """Moves from the nearest source to every cell through free cells.
+
+    Args:
+        free: bool `[B, R, C]`, the cells that can be entered, the sources among them.
+        source: bool `[B, R, C]`.
+
+    Returns:
+        int64 `[B, R, C]`, -1 for cells that cannot be reached.
+    """
+    reached = source & free
+    frontier = reached
+    steps = reached.long() - 1
+    for step in range(1, free.shape[1] * free.shape[2]):
+        frontier = neighbours(frontier).any(0) & free & ~reached
+        if step % _STEPS_BETWEEN_CHECKS == 0 and not frontier.any():
+            break
+        reached = reached | frontier
+        steps = steps.masked_fill(frontier, step)
+    return steps
+
+
+def shortest_paths(steps: Tensor, goal: Tensor) -> Tensor:
+    """The cells strictly between source and goal on a shortest path; of several, always the same one.
+
+    Args:
+        steps: int64 `[B, R, C]`, from `distances`.
+        goal: int64 `[B]`, index of a reachable cell in reading order.
+
+    Returns:
+        bool `[B, R, C]`. From the goal backwards, the path goes up where it can, else down, left, right.
+    """
+    count, rows, columns = steps.shape
+    width = columns + 2
+    # One rim of unreachable cells, so that every cell has four neighbours.
+    padded = F.pad(steps, (1, 1, 1, 1), value=-1).view(count, -1)
+    offsets = torch.tensor([-width, width, -1, 1], device=steps.device)
+    cell = ((goal // columns + 1) * width + goal % columns + 1)[:, None]
+    left = padded.gather(1, cell)
+    path = torch.zeros_like(padded, dtype=torch.bool)
+    for _ in range(int(left.max()) - 1):
+        nearer = cell + offsets
+        choice = (padded.gather(1, nearer) == left - 1).int().argmax(1, keepdim=True)
+        going_on = left > 1
+        cell = torch.where(going_on, nearer.gather(1, choice), cell)
+        left = torch.where(going_on, left - 1, left)
+        path.scatter_(1, cell, path.gather(1, cell) | going_on)
+    return path.view(count, rows + 2, width)[:, 1:-1, 1:-1]
