@@ -65,9 +65,8 @@ class DiffusionTargets(TargetGenerator):
         # Two rounds, so that neither nearby seeds nor nearby cells share anything of their order.
         order = _mix(_mix(seed).unsqueeze(-1) + cells).masked_fill(~differs, torch.iinfo(torch.int64).max)
         rank = order.argsort(dim=-1, stable=True).argsort(dim=-1)
-        # Counted from 1 here, and a longer episode than the one trained for stays at the solution.
-        s = (steps_taken + 1).clamp(max=self.max_steps)
-        revealed = (s * differs.sum(-1)).div(self.max_steps, rounding_mode="floor")
+        # Steps count from 1 here. An episode longer than the one trained for stays at the solution: s k / S passes k.
+        revealed = ((steps_taken + 1) * differs.sum(-1)).div(self.max_steps, rounding_mode="floor")
         return torch.where(differs & (rank >= revealed.unsqueeze(-1)), inputs, solution)
 
 

@@ -57,8 +57,9 @@ def test_only_the_last_cycle_carries_gradient(changes):
         assert torch.equal(gradient, theirs[name]), name
 
 
-def test_no_gradient_reaches_the_latents_before():
-    reasoner, batch = small_reasoner(), small_batch(2)
+@pytest.mark.parametrize("cycles", [1, 2])
+def test_no_gradient_reaches_the_latents_before(cycles):
+    reasoner, batch = small_reasoner(cycles=cycles), small_batch(2)
     batch["y"].requires_grad_()
     batch["z"].requires_grad_()
     output = take_step(reasoner, batch)

@@ -148,6 +148,21 @@ def test_the_policy_halts_by_its_own_confidence():
     assert 0 < batch["halt"].sum() < 64
 
 
+def test_a_rule_is_told_the_steps_including_this_one():
+    told = []
+
+    class Recorder(NeverHalt):
+        def __call__(self, q, steps_taken):
+            told.append((q, steps_taken))
+            return super().__call__(q, steps_taken)
+
+    batch = small_batch(2, 2)
+    RecursionPolicy(small_reasoner(), Recorder(), keep_graph=True)(batch)
+    ((q, steps_taken),) = told
+    assert torch.equal(steps_taken, batch["step"].flatten() + 1)
+    assert q.shape == (4, 2) and not q.requires_grad
+
+
 @pytest.mark.parametrize("options", [{"max_steps": 1}, {"max_steps": 4, "exploration": 1.5}])
 def test_halting_options_are_checked(options):
     with pytest.raises(ValueError, match="max_steps must be at least 2|exploration must lie in"):

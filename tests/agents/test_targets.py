@@ -112,6 +112,16 @@ def test_orders_are_uniform():
         assert abs(count - 1000) < 155, (order, count)
 
 
+def test_neighbouring_seeds_are_independent():
+    """Which of two cells comes first must not tell it for the next seed (1/6, were seed and cell simply added)."""
+    seeds = 10_000
+    cells, zeros = torch.ones(seeds, 2, dtype=torch.int64), torch.zeros(seeds, dtype=torch.int64)
+    batch = {"inputs": cells, "solution": cells + 1, "episode_seed": torch.arange(seeds), "step": zeros}
+    batch = TensorDict(batch, batch_size=[seeds])
+    first = DiffusionTargets(max_steps=2)(batch)[:, 0] == 2
+    assert (first[:-1] & first[1:]).double().mean().item() == pytest.approx(0.25, abs=0.025)
+
+
 def test_mix_is_splitmix64():
     """The first outputs of the reference generator from seed 0 (state advances by the golden ratio constant)."""
     state = torch.tensor([0, 0x9E3779B97F4A7C15 - 2**64, 2 * 0x9E3779B97F4A7C15 % 2**64])
