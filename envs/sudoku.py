@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latent_rl.envs import sudoku_generator, sudoku_solver
-from latent_rl.envs.puzzle import PAD, Instances, Puzzle, PuzzleError, Split
-from latent_rl.envs.sources import cached, check_disjoint, read_csv
+from . import sudoku_generator, sudoku_solver
+from .puzzle import PAD, Instances, Puzzle, PuzzleError, Split
+from .sources import cached, check_disjoint, read_csv
 
 BLANK = 1
 """Token of an empty cell; digit `d` is token `d + 1`, as in the official data sets."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from latent_rl.envs.puzzle import PuzzleError
-from latent_rl.envs.sudoku_solver import BoxShape, propagate, search, tightest_cell, to_candidates, to_digits
+from .puzzle import PuzzleError
+from .sudoku_solver import BoxShape, propagate, search, tightest_cell, to_candidates, to_digits
 
 VERSION = 1
 """Part of the cache key: to be raised when the same seed no longer gives the same puzzles."""
