@@ -254,7 +254,7 @@ class ReturnValueLoss(LossModule):
         value = self.head(tensordict[self.tensor_keys.y])
         target = tensordict.get(self.tensor_keys.value_target, None)
         if target is None:
-            target = self._targets(tensordict)
+            target = self.estimate_targets(tensordict)
         if value.shape != target.shape:
             raise ValueError(f"value of shape {tuple(value.shape)} and target of shape {tuple(target.shape)} differ")
         unexplained = (target - value.detach()).var(correction=0)
@@ -266,7 +266,14 @@ class ReturnValueLoss(LossModule):
             batch_size=[],
         )
 
-    def _targets(self, tensordict: TensorDictBase) -> Tensor:
+    def estimate_targets(self, tensordict: TensorDictBase) -> Tensor:
+        """Value targets, float32 `[N, T, 1]` without gradient, of trajectories `[N, T]`.
+
+        Put them under `value_target` before trajectories are cut into minibatches, which no longer know what followed.
+
+        Raises:
+            ValueError: the batch is not `[N, T]`.
+        """
         if tensordict.ndim != 2:
             raise ValueError(f"returns need trajectories of batch shape [N, T], got {list(tensordict.batch_size)}")
         keys = self.tensor_keys

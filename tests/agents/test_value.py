@@ -123,6 +123,15 @@ def test_given_targets_are_taken_at_their_word(by_hand):
     torch.testing.assert_close(loss(batch)["loss_value"], torch.tensor((4 + 1 + 4 + 1) / 4))
 
 
+def test_targets_can_be_estimated_before_the_trajectories_are_cut(by_hand):
+    loss = ReturnValueLoss(FirstFeature(), distance="l2").make_value_estimator(ValueEstimators.TD1, gamma=0.5)
+    targets = loss.estimate_targets(by_hand)
+    torch.testing.assert_close(targets, torch.tensor([[3.5, 5.0], [1.0, 3.0]]).unsqueeze(-1))
+    assert not targets.requires_grad and "value_target" not in by_hand
+    cut = by_hand.copy().update({"value_target": targets}).reshape(-1)
+    torch.testing.assert_close(loss(cut)["loss_value"], loss(by_hand)["loss_value"])
+
+
 def test_trajectories_are_wanted(by_hand):
     with pytest.raises(ValueError, match=r"trajectories of batch shape \[N, T\], got \[4\]"):
         ReturnValueLoss(FirstFeature())(by_hand.reshape(-1))
