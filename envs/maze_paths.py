@@ -25,16 +25,21 @@ def distances(free: Tensor, source: Tensor) -> Tensor:
     Returns:
         int64 `[B, R, C]`, -1 for cells that cannot be reached.
     """
-    reached = source & free
-    frontier = reached
-    steps = reached.long() - 1
+    # Shifted views of one padded buffer, grown in place: several times as fast as new tensors at every step.
+    buffer = F.pad(source & free, (1, 1, 1, 1))
+    reached = buffer[:, 1:-1, 1:-1]
+    steps = (~reached).int()
     for step in range(1, free.shape[1] * free.shape[2]):
-        frontier = neighbours(frontier).any(0) & free & ~reached
-        if step % _STEPS_BETWEEN_CHECKS == 0 and not frontier.any():
+        grown = buffer[:, :-2, 1:-1] | buffer[:, 2:, 1:-1]
+        grown |= buffer[:, 1:-1, :-2]
+        grown |= buffer[:, 1:-1, 2:]
+        grown &= free
+        grown |= reached
+        if step % _STEPS_BETWEEN_CHECKS == 0 and torch.equal(grown, reached):
             break
-        reached = reached | frontier
-        steps = steps.masked_fill(frontier, step)
-    return steps
+        reached.copy_(grown)
+        steps += ~grown
+    return torch.where(reached, steps, -1).long()
 
 
 def shortest_paths(steps: Tensor, goal: Tensor) -> Tensor:

@@ -100,6 +100,7 @@ def test_every_shortest_path_is_right_and_a_longer_one_is_not():
     assert solved(open_floor, "So..|.oo.|..oG")
     assert not solved("S....|.....|G....|.....", "So...|.o...|Go...|.....")  # four moves where two do
     assert not solved("S...G|.....|.....", "S...G|o...o|ooooo")
+    assert not solved("S..G|....", "So.G|.o..")  # as many cells as the path has, in the wrong places
     assert not solved("S.#G|#...|....", "So#G|#oo.|....")  # does not arrive
     assert solved("SG|..", "SG|..")
     assert not solved("SG|..", "SG|oo")
