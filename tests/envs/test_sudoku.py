@@ -19,6 +19,12 @@ from latent_rl.envs.sudoku_solver import SearchBudgetExceeded, solve
 
 BOX_SHAPES = {4: (2, 2), 6: (2, 3), 9: (3, 3)}
 SAMPLE = Path(__file__).parents[1] / "data" / "sudoku_sample.csv"
+BROKEN_4X4 = {
+    "nothing": "1234341221434321",
+    "boxes": "1234234134124123",
+    "columns": "1234341212343412",
+    "rows": "1313242431314242",
+}
 MOST_BLANKS = {4: 11, 6: 24, 9: 54}
 
 
@@ -82,6 +88,11 @@ def test_solver_counts_all_solutions_of_any_4x4_board(givens):
     solutions, counts = solve(np.array(board), BOX_SHAPES[4], limit=None)
     assert counts.tolist() == [len(expected)]
     assert tuple(solutions[0].tolist()) in expected if expected else not solutions.any()
+
+
+def test_solver_rejects_full_boards_that_break_one_kind_of_unit():
+    boards = [list(map(int, board)) for board in BROKEN_4X4.values()]
+    assert solve(np.array(boards), BOX_SHAPES[4])[1].tolist() == [1, 0, 0, 0]
 
 
 def test_solver_finds_each_of_the_288_grids_of_4x4():
@@ -214,13 +225,7 @@ def test_is_solved_fails_on_every_wrong_cell(sudokus, size):
 
 def test_is_solved_looks_at_rows_columns_boxes_and_givens_each():
     puzzle = Sudoku(4)
-    boards = {
-        "solved": "1234341221434321",
-        "boxes only broken": "1234234134124123",
-        "columns broken": "1234341212343412",
-        "rows broken": "1213343421214343",
-    }
-    answers = torch.stack([puzzle.parse(board) for board in boards.values()])
+    answers = torch.stack([puzzle.parse(board) for board in BROKEN_4X4.values()])
     blank = torch.full_like(answers, BLANK)
     assert puzzle.is_solved(blank, answers).tolist() == [True, False, False, False]
     given = blank.clone()
