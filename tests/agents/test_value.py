@@ -109,9 +109,9 @@ def test_targets_are_not_taught(by_hand):
     """Gradient of mean (V - G)^2 with G held fixed: 2/4 sum (V - G) V, V = [1, 2, 1, 2]."""
     head = FirstFeature()
     loss = ReturnValueLoss(head, distance="l2").make_value_estimator(ValueEstimators.TD0, gamma=0.5)
-    successors = by_hand["next", "y"].requires_grad_()
+    followed_by = [by_hand["next", key].requires_grad_() for key in ("y", "reward")]
     loss(by_hand)["loss_value"].backward()
-    assert successors.grad is None
+    assert all(tensor.grad is None for tensor in followed_by)
     errors = torch.tensor([1 - 2, 2 - 5, 1 - 1, 2 - 3])
     torch.testing.assert_close(head.scale.grad, 0.5 * (errors * torch.tensor([1.0, 2.0, 1.0, 2.0])).sum())
     assert head.scale.requires_grad, "the estimator must give the head back as it was"
