@@ -29,6 +29,8 @@ def scheme_names() -> list[str]:
 def load_config(source: str = DEFAULT_PRESET, overrides: Sequence[str] = ()) -> Config:
     """A configuration from a preset's name or a YAML file, with `dotted.key=value` overrides.
 
+    An override that names another puzzle (`env.id`) drops the preset's `env.options`.
+
     Raises:
         UserError: on a missing or malformed file, an unknown key or scheme, or a value of the wrong type.
     """
@@ -37,6 +39,9 @@ def load_config(source: str = DEFAULT_PRESET, overrides: Sequence[str] = ()) -> 
     scheme = changes.get("scheme", preset.get("scheme", Config.model_fields["scheme"].default))
     if not isinstance(scheme, str):
         raise UserError(f"scheme: expected a name or a file, got {scheme!r}")
+    if changes.get("env", {}).get("id", preset.get("env", {}).get("id")) != preset.get("env", {}).get("id"):
+        # Another puzzle than the preset's: the preset's arguments of the puzzle mean nothing to it.
+        preset = {**preset, "env": {key: value for key, value in preset["env"].items() if key != "options"}}
     merged = merge(_read(scheme, folder="scheme", kind="scheme"), preset, changes, {"scheme": scheme})
     if "name" not in merged:
         seed = merged.get("seed", Config.model_fields["seed"].default)

@@ -99,8 +99,11 @@ class Session:
             self.policy,
             minibatch_size=collector.minibatch_size,
             epochs=collector.epochs,
-            prepare=self.return_loss.estimate_targets if self.return_loss is not None else None,
+            prepare=self._estimate_returns if self.return_loss is not None else None,
         )
+
+    def _estimate_returns(self, trajectories: TensorDictBase) -> None:
+        trajectories["value_target"] = self.return_loss.estimate_targets(trajectories)
 
     @property
     def updates(self) -> int:
@@ -141,6 +144,7 @@ class Session:
             # Fresh tensors every batch: shared buffers would need a first, uncollected call of the policy.
             use_buffers=False,
             track_traj_ids=False,
+            return_same_td=True,
             auto_register_policy_transforms=False,
         )
         batches = iter(collector)

@@ -35,8 +35,14 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Summary:
     from latent_rl.summary import Summary
     from latent_rl.tracking import start_tracking
 
+    if not resume:
+        prepare_run_dir(run_dir, config)
     session = Session(config)
-    mlflow_run_id = session.restore(run_dir) if resume else None
+    mlflow_run_id = None
+    if resume:
+        mlflow_run_id = session.restore(run_dir)
+        # Only now: a resume that is refused must leave the run as it was.
+        prepare_run_dir(run_dir, config)
     chart = Every(config.tracking.every_updates, session.updates)
     evaluation = Every(config.evaluation.every_updates, session.updates)
     save = Every(config.checkpoint_every_seconds, session.train_seconds)
@@ -115,9 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         config = load_config(options.config, options.overrides)
         run_dir = choose_run_dir(config)
-    prepare_run_dir(run_dir, config)
     summary = train(config, run_dir, resume=options.resume is not None)
-    cli.write_json(options.json, summary.as_dict())
+    cli.write_json(options.json, summary.model_dump())
     if str(options.json) != "-":
         summary.print(tracking_uri=config.tracking.uri if config.tracking.enabled else None)
 

@@ -108,3 +108,10 @@ def test_files_that_are_missing_or_no_configuration(tmp_path) -> None:
     broken.write_text("- a\n- b\n")
     with pytest.raises(UserError, match="expected a mapping"):
         load_config(str(broken))
+
+
+def test_another_puzzle_drops_the_options_of_the_presets_puzzle() -> None:
+    config = load_config("sudoku-4x4", ["env.id=latent_rl/NQueens-v0", "env.options.size=8"])
+    assert config.env.options == {"size": 8}
+    same = load_config("sudoku-4x4", ["env.id=latent_rl/Sudoku-v0", "env.options.seed=8"])
+    assert same.env.options["size"] == 4
