@@ -1,0 +1,120 @@
+"""The evaluation program: what it measures, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tiny_models import TEST_PUZZLES, oracle, save_untrained, tiny_config
+
+from latent_rl import cli
+from latent_rl.build import build_puzzle
+from latent_rl.evaluate import main
+from latent_rl.evaluation import evaluate
+from latent_rl.ledger import Ledger
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory, cache):
+    run_dir = tmp_path_factory.mktemp("run")
+    save_untrained(run_dir, tiny_config(cache))
+    return run_dir
+
+
+@pytest.fixture
+def known(monkeypatch, cache):
+    model = oracle(tiny_config(cache))
+    monkeypatch.setattr("latent_rl.checkpoint.load_model", lambda path, device: model)
+    return model
+
+
+def program(*arguments: object) -> None:
+    cli.run_program(lambda: main([str(argument) for argument in arguments]))
+
+
+def mistake(capsys, *arguments: object) -> str:
+    with pytest.raises(SystemExit) as exit:
+        program(*arguments)
+    assert exit.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_a_model_that_is_right_at_the_third_step(capsys, known, tmp_path) -> None:
+    program("anything", "--json", tmp_path / "found.json", "--device", "cpu", "evaluation.batch_size=4")
+    found = json.loads((tmp_path / "found.json").read_text())
+    test = build_puzzle(known.config).instances("test")
+    assert found["eval_puzzles"] == TEST_PUZZLES
+    assert found["accuracy_by_step"] == found["solved_by_step"] == [0.0, 0.0, 1.0]
+    assert found["cells_by_step"][0] == pytest.approx(float((test.inputs == test.solutions).float().mean()))
+    assert found["cells_by_step"][0] < found["cells_by_step"][1] < found["cells_by_step"][2] == 1.0
+    assert found["eval_passes_per_puzzle"] == 9
+    assert found["savings_vs_trm"] == pytest.approx(336 / 9)
+    text = " ".join(capsys.readouterr().out.split())
+    assert "100.0% exact, 100.0% solved with 9 network passes a puzzle: 37.3x fewer than TRM's 336" in text
+
+
+def test_steps_and_puzzles_can_be_chosen(capsys, known) -> None:
+    program("anything", "--steps", 5, "--puzzles", 2, "--json", "-", "baseline_passes_per_puzzle=30")
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)  # nothing but JSON on standard output
+    assert "network passes" in captured.err
+    assert found["eval_puzzles"] == 2
+    assert found["accuracy_by_step"] == [0.0, 0.0, 1.0, 1.0, 1.0]
+    assert found["eval_passes_per_puzzle"] == 15
+    assert found["savings_vs_trm"] == 2
+
+
+def test_an_untrained_checkpoint_from_disk_on_more_test_puzzles(capsys, run_dir) -> None:
+    program(run_dir, "--json", "-", "env.options.test=8")
+    found = json.loads(capsys.readouterr().out)
+    assert found["eval_puzzles"] == 8
+    assert found["exact_accuracy"] == 0.0
+
+
+def test_another_puzzle_is_refused_and_both_are_named(capsys, run_dir) -> None:
+    shape = mistake(capsys, run_dir, "env.options.size=6")
+    assert "sudoku-4x4 (latent_rl/Sudoku-v0, 4 x 4" in shape and "sudoku-6x6 (latent_rl/Sudoku-v0, 6 x 6" in shape
+    id = mistake(capsys, run_dir, "env.id=latent_rl/NQueens-v0")
+    assert "sudoku-4x4" in id and "latent_rl/NQueens-v0" in id
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["network.width=32"], "network.width is settled by training"),
+        (["env.max_steps=9"], "env.max_steps is settled by training"),
+        (["env.opions.size=6"], "unknown config key 'env.opions'; did you mean 'env.options'?"),
+        (["env.options.siez=4"], "did you mean 'size'?"),
+        (["hello"], "not of the form key=value"),
+        (["--puzzles", 0], "--puzzles must be at least 1"),
+        (["--puzzles", 7], "the test split of sudoku-4x4 has 6 puzzles"),
+        (["--puzzels", 7], "did you mean '--puzzles'?"),
+        (["--steps", "many"], "invalid int value"),
+        (["--device", "cuda:99"], "device 'cuda:99' is not available here"),
+    ],
+)
+def test_mistakes_are_told_in_one_line(capsys, run_dir, arguments, message) -> None:
+    assert message in mistake(capsys, run_dir, *arguments)
+
+
+def test_missing_and_damaged_checkpoints(capsys, tmp_path) -> None:
+    assert "does not exist" in mistake(capsys, tmp_path / "nothing")
+    assert "holds no checkpoint" in mistake(capsys, tmp_path)
+    (tmp_path / "model.pt").write_bytes(b"PK nonsense")
+    assert "damaged" in mistake(capsys, tmp_path)
+
+
+def test_progress_reports_every_puzzle_once(known) -> None:
+    puzzle, ledger, reported = build_puzzle(known.config), Ledger(), []
+    ledger.watch(known.reasoner.network)
+    test = puzzle.instances("test")
+    evaluate(known.reasoner, puzzle, test, max_steps=1, batch_size=4, ledger=ledger, on_progress=reported.append)
+    assert reported == [4, 2]

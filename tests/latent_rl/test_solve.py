@@ -1,0 +1,180 @@
+"""Solving from the command line: reading puzzles, showing steps, and what a mistake is told."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_models import oracle, save_untrained, tiny_config
+
+from latent_rl import cli
+from latent_rl.agents import recurse
+from latent_rl.boards import as_line, changes, draw, read_puzzles
+from latent_rl.build import build_puzzle
+from latent_rl.envs import PuzzleError
+from latent_rl.envs.sudoku import Sudoku
+from latent_rl.ledger import Ledger
+from latent_rl.solve import main, solve
+
+LINE = "321...32.12.23.1"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory, cache):
+    run_dir = tmp_path_factory.mktemp("run")
+    save_untrained(run_dir, tiny_config(cache))
+    return run_dir
+
+
+@pytest.fixture
+def known(monkeypatch, cache):
+    """Programs load the oracle instead of a checkpoint; returns it."""
+    model = oracle(tiny_config(cache))
+    monkeypatch.setattr("latent_rl.checkpoint.load_model", lambda path, device: model)
+    return model
+
+
+def program(*arguments: object) -> None:
+    cli.run_program(lambda: main([str(argument) for argument in arguments]))
+
+
+def mistake(capsys, *arguments: object) -> str:
+    """Run the program, expect exit code 2 and one line; returns the line."""
+    with pytest.raises(SystemExit) as exit:
+        program(*arguments)
+    assert exit.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_solve_counts_passes_where_the_network_runs_and_asks_the_rule(known) -> None:
+    puzzle = build_puzzle(known.config)
+    test = puzzle.instances("test")
+    other = Ledger()
+    watch = other.watch(known.reasoner.network)
+    with other.phase("eval"):
+        found = solve(known.reasoner, puzzle, test.inputs, steps=4)
+    assert found.passes == [3, 6, 9, 12]
+    assert other.forward["eval"] == 12 * len(test)
+    assert found.answers.shape == (4, len(test), 16)
+    assert (found.answers[2] == test.solutions).all()
+    assert found.solved.tolist() == [[False] * len(test)] * 2 + [[True] * len(test)] * 2
+    assert found.confidence[:, 0].tolist() == pytest.approx([0.1192, 0.5, 0.8808, 0.9820], abs=1e-3)
+    watch.remove()
+    # `solve` left no hook of its own behind: this pass, outside of every phase, would raise.
+    next(recurse(known.reasoner, test.inputs, test.puzzle_ids, 1))
+
+
+def test_a_solved_puzzle_step_by_step(capsys, known, tmp_path) -> None:
+    puzzle = build_puzzle(known.config)
+    test = puzzle.instances("test")
+    line = as_line(puzzle, test.inputs[0])
+    program("anything", line, "--json", tmp_path / "out.json", "--png", tmp_path / "steps.png")
+    text = capsys.readouterr().out
+    blanks = int((test.inputs[0] == 1).sum())
+    assert text.count("*") == blanks + text.count("(*)")  # every blank is filled, and marked, exactly once
+    assert "step 1: 12% sure, 3 passes so far, no cell changed" in text
+    assert "step 3: 88% sure, 9 passes so far" in text
+    assert "solved: the puzzle's own rule confirms the answer, after 9 network passes" in text
+    assert "\x1b" not in text  # no colour codes outside of a terminal
+    result = json.loads((tmp_path / "out.json").read_text())["results"][0]
+    assert result["puzzle"] == line
+    assert result["answer"] == as_line(puzzle, test.solutions[0])
+    assert result["solved"] is True and result["passes"] == 9
+    assert [step["solved"] for step in result["steps"]] == [False, False, True]
+    assert (tmp_path / "steps.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_several_puzzles_from_standard_input(capsys, monkeypatch, known) -> None:
+    puzzle = build_puzzle(known.config)
+    lines = [as_line(puzzle, board) for board in puzzle.instances("test").inputs]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines)))
+    program("anything", "-", "--json", "-", "--steps", 2)
+    captured = capsys.readouterr()
+    results = json.loads(captured.out)["results"]  # nothing but JSON on standard output
+    assert [result["puzzle"] for result in results] == lines
+    assert not any(result["solved"] for result in results)
+    assert f"0 of {len(lines)} puzzles solved" in captured.err
+
+
+def test_an_unsolved_puzzle_is_no_error(capsys, run_dir) -> None:
+    program(run_dir, "--steps", 2, LINE)
+    assert "not solved" in capsys.readouterr().out
+
+
+def test_an_untrained_value_head_is_said_to_be_one(capsys, tmp_path, cache) -> None:
+    save_untrained(tmp_path, tiny_config(cache, "loss.value.weight=0"))
+    program(tmp_path, LINE)
+    assert "value head was not trained" in capsys.readouterr().out
+
+
+def test_mistakes_are_told_in_one_line(capsys, run_dir, tmp_path) -> None:
+    assert "16 cells (4 x 4), got 15" in mistake(capsys, run_dir, LINE[:-1])
+    assert "two 3s" in mistake(capsys, run_dir, "33" + "." * 14)
+    assert "is no symbol" in mistake(capsys, run_dir, "x" + LINE[1:])
+    assert "does not exist" in mistake(capsys, tmp_path / "nothing", LINE)
+    assert "does not exist" in mistake(capsys, run_dir, "--file", tmp_path / "nothing.txt")
+    assert "--steps must be at least 1" in mistake(capsys, run_dir, LINE, "--steps", 0)
+    assert "not both" in mistake(capsys, run_dir, LINE, "--file", tmp_path / "x")
+    assert "did you mean '--file'" in mistake(capsys, run_dir, LINE, "--flie=x")
+    assert "not available" in mistake(capsys, run_dir, LINE, "--device", "gpu")
+
+
+def test_figures_that_cannot_be_written(capsys, run_dir, tmp_path) -> None:
+    for name in ("steps.nonsense", "no/folder/steps.png"):
+        with pytest.raises(SystemExit) as exit:
+            program(run_dir, LINE, "--png", tmp_path / name)
+        assert exit.value.code == 2
+        assert "cannot write the figure" in capsys.readouterr().err
+
+
+def test_a_real_process_exits_with_2_and_no_traceback(run_dir) -> None:
+    command = [sys.executable, "-m", "latent_rl.solve", str(run_dir)]
+    finished = subprocess.run(command, input="." * 15, capture_output=True, text=True)
+    assert (finished.returncode, finished.stdout) == (2, "")
+    assert finished.stderr == "error: sudoku-4x4 has 16 cells (4 x 4), got 15\n"
+
+
+SUDOKU = Sudoku(size=4)
+
+
+@given(st.lists(st.sampled_from("1234.0"), min_size=1, max_size=4, unique=True), st.integers(1, 4))
+def test_every_way_to_write_puzzles_reads_the_same(givens: list[str], count: int) -> None:
+    line = "".join(givens).ljust(4, ".") + "." * 12
+    tokens = SUDOKU.parse(line)
+    drawn = draw(SUDOKU, tokens, tokens, torch.zeros(16, dtype=torch.bool)).plain
+    expected = tokens.expand(count, -1)
+    assert torch.equal(read_puzzles(SUDOKU, "\n".join([line] * count)), expected)
+    assert torch.equal(read_puzzles(SUDOKU, "\n\n".join([line] * count) + "\n"), expected)
+    assert torch.equal(read_puzzles(SUDOKU, "\n".join([drawn] * count)), expected)
+
+
+def test_a_board_may_hold_empty_lines_between_its_boxes() -> None:
+    board = "32 1.\n.. 32\n\n.1 2.\n23 .1\n"
+    assert as_line(SUDOKU, read_puzzles(SUDOKU, board)[0]) == LINE
+
+
+def test_the_faulty_one_of_many_is_named_by_its_line() -> None:
+    with pytest.raises(PuzzleError, match="puzzle at line 3: .*got 15"):
+        read_puzzles(SUDOKU, f"{LINE}\n\n{LINE[1:]}\n{LINE}\n")
+    with pytest.raises(PuzzleError, match="no puzzle given"):
+        read_puzzles(SUDOKU, " \n\n")
+
+
+def test_changes_are_against_the_step_before() -> None:
+    inputs = torch.tensor([1, 1, 3])
+    answers = torch.tensor([[1, 2, 3], [2, 2, 3], [2, 2, 3]])
+    assert changes(inputs, answers).tolist() == [[False, True, False], [True, False, False], [False, False, False]]
