@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="auto", metavar="D", help="cpu, cuda, mps or auto (default: %(default)s)")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as env.options.test=5000")
     # Intermixed: positional arguments may stand before, between and after the options.
-    options = parser.parse_intermixed_args(arguments)
+    options = parser.parse_args(arguments)
     for name in ("puzzles", "steps"):
         value = getattr(options, name)
         if value is not None and value < 1:
