@@ -1,5 +1,6 @@
 """The recursive reasoner, its policy, learning rules and inference."""
 
+from latent_rl.agents.improvement import advantage_margin, cell_margin, guided_logits, likelihood_gain
 from latent_rl.agents.inference import recurse
 from latent_rl.agents.network import ReasonerConfig, RecursiveReasoner, StepOutput
 from latent_rl.agents.official import CheckpointError, load_official
@@ -25,6 +26,10 @@ __all__ = [
     "StepOutput",
     "TargetGenerator",
     "TerminalTargets",
+    "advantage_margin",
+    "cell_margin",
+    "guided_logits",
+    "likelihood_gain",
     "load_official",
     "recurse",
 ]
