@@ -33,7 +33,7 @@ class EnvConfig(Section):
     id: str = Field("latent_rl/Sudoku-v0", description="Gymnasium id, or my_package.my_module:MyPuzzle-v0")
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the puzzle's constructor")
     max_steps: Positive = Field(6, description="recursion steps of an episode, N_sup")
-    terminate_on_solved: bool = Field(False, description="end a training episode once its answer is solved")
+    terminate_on_solved: Fraction = Field(0.0, description="share of training episodes that end once solved")
     reward: RewardConfig = RewardConfig()
 
 
@@ -106,15 +106,16 @@ class OptimizerConfig(Section):
 
 
 class BudgetConfig(Section):
-    """When training ends: at whichever of the two comes first."""
+    """When training ends: at whichever of the three comes first."""
 
     updates: Positive | None = None
+    passes: Positive | None = Field(None, description="network passes spent on training")
     seconds: float | None = Field(None, gt=0.0, description="training time, without evaluation and set-up")
 
     @model_validator(mode="after")
     def _some_end(self) -> BudgetConfig:
-        if self.updates is None and self.seconds is None:
-            raise ValueError("set budget.updates or budget.seconds, or training would never end")
+        if self.updates is None and self.passes is None and self.seconds is None:
+            raise ValueError("set budget.updates, budget.passes or budget.seconds, or training would never end")
         return self
 
 
@@ -122,6 +123,7 @@ class EvaluationConfig(Section):
     """How the model is measured on the test split, always for `max_steps` steps and never stopped by the answer key."""
 
     every_updates: Positive = Field(500, description="updates between two evaluations during training")
+    points: Positive | None = Field(None, description="evaluations spread evenly over the budget, for every_updates")
     puzzles: Positive | None = Field(None, description="test puzzles used during training; all of them if empty")
     batch_size: Positive = 500
 

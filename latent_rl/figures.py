@@ -42,7 +42,7 @@ BARE_SHADES = Shades(given="#5f5f5f", right=GREEN, wrong=VERMILLION, filled=BLUE
 
 
 class Measured(Protocol):
-    """What `accuracy_against_passes` reads of an evaluation during training; `session.Milestone` is one."""
+    """What `accuracy_against_passes` reads of an evaluation during training; `history.Milestone` is one."""
 
     train_passes: int
     train_seconds: float

@@ -58,7 +58,7 @@ class Progress:
             if session.history:
                 text += f", exact {session.history[-1].exact_accuracy:.1%}"
             self._bar.update(self._task, description=text)
-        self._bar.update(self._task, completed=self._share_of_budget())
+        self._bar.update(self._task, completed=min(1.0, session.budget_share))
 
     def evaluated(self, found: Evaluation) -> None:
         """Report an evaluation."""
@@ -72,12 +72,3 @@ class Progress:
     def say(self, text: str) -> None:
         """Print a line above the bar."""
         self._bar.console.print(text, highlight=False, soft_wrap=True)
-
-    def _share_of_budget(self) -> float:
-        budget, session = self.session.config.budget, self.session
-        shares = [0.0]
-        if budget.updates is not None:
-            shares.append(session.updates / budget.updates)
-        if budget.seconds is not None:
-            shares.append(session.train_seconds / budget.seconds)
-        return min(1.0, max(shares))

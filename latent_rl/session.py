@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +30,9 @@ from latent_rl.config import Config
 from latent_rl.errors import UserError
 from latent_rl.evaluation import Evaluation, evaluate
 from latent_rl.experience import Experience, FusedExperience, ReplayExperience
+from latent_rl.history import Milestone
 from latent_rl.learner import Learner
 from latent_rl.ledger import Ledger
-
-
-@dataclass(frozen=True)
-class Milestone:
-    """One evaluation during training: where training stood, and what was measured."""
-
-    updates: int
-    train_seconds: float
-    train_passes: int
-    exact_accuracy: float
-    solved_rate: float
-    cell_accuracy: float
-    accuracy_by_step: list[float]
 
 
 class Session:
@@ -111,12 +99,20 @@ class Session:
         return self.learner.updates
 
     @property
+    def budget_share(self) -> float:
+        """How much of the budget is spent, 1 and more if training is over."""
+        budget = self.config.budget
+        spent = (
+            (self.updates, budget.updates),
+            (self.ledger.train_passes, budget.passes),
+            (self.train_seconds, budget.seconds),
+        )
+        return max(used / limit for used, limit in spent if limit is not None)
+
+    @property
     def budget_spent(self) -> bool:
         """Whether training is over."""
-        budget = self.config.budget
-        return (budget.updates is not None and self.updates >= budget.updates) or (
-            budget.seconds is not None and self.train_seconds >= budget.seconds
-        )
+        return self.budget_share >= 1.0
 
     @contextmanager
     def training_clock(self) -> Iterator[None]:
@@ -181,6 +177,9 @@ class Session:
                 solved_rate=found.solved_rate,
                 cell_accuracy=found.cell_accuracy,
                 accuracy_by_step=found.accuracy_by_step,
+                solved_by_step=found.solved_by_step,
+                puzzles=found.puzzles,
+                seconds=found.seconds,
             )
         )
         return found

@@ -106,8 +106,15 @@ class Tracker(NullTracker):
         self._last_sent = time.monotonic()
 
     @classmethod
-    def start(cls, config: Config, resume_run_id: str | None = None) -> Tracker:
-        """Begin an MLflow run with the resolved configuration as its parameters, or go on with an earlier one.
+    def start(
+        cls, config: Config, resume_run_id: str | None = None, parameters: Mapping[str, Any] | None = None
+    ) -> Tracker:
+        """Begin an MLflow run, or go on with an earlier one. Inside another tracker's block it is a child of that run.
+
+        Args:
+            config: names store, experiment and run.
+            resume_run_id: the run to go on with.
+            parameters: the run's parameters; the resolved configuration, which is then also kept as a file, if None.
 
         Raises:
             UserError: if the store cannot be reached or written, or holds no run to resume.
@@ -119,10 +126,12 @@ class Tracker(NullTracker):
             mlflow.set_tracking_uri(uri)
             if resume_run_id is None:
                 mlflow.set_experiment(config.tracking.experiment)
-            run = mlflow.start_run(run_id=resume_run_id, run_name=None if resume_run_id else config.name)
+            run = mlflow.start_run(run_id=resume_run_id, run_name=None if resume_run_id else config.name, nested=True)
             client = mlflow.MlflowClient(tracking_uri=uri)
-            _log_parameters(client, run.info.run_id, flatten(config), known=run.data.params)
-            client.log_text(run.info.run_id, dump(config), "config.yaml")
+            values = flatten(config) if parameters is None else parameters
+            _log_parameters(client, run.info.run_id, values, known=run.data.params)
+            if parameters is None:
+                client.log_text(run.info.run_id, dump(config), "config.yaml")
         except Exception as error:
             # MLflow's stores raise whatever their drivers do: MlflowException, SQLAlchemy's, requests', OSError, ...
             if mlflow.active_run() is not None:
@@ -207,9 +216,11 @@ class Tracker(NullTracker):
             logger.warning("MLflow: %s could not be stored in %s: %s", what, self.uri, _first_line(error))
 
 
-def start_tracking(config: Config, resume_run_id: str | None = None) -> NullTracker:
+def start_tracking(
+    config: Config, resume_run_id: str | None = None, parameters: Mapping[str, Any] | None = None
+) -> NullTracker:
     """The tracker that a configuration asks for."""
-    return Tracker.start(config, resume_run_id) if config.tracking.enabled else NullTracker()
+    return Tracker.start(config, resume_run_id, parameters) if config.tracking.enabled else NullTracker()
 
 
 def _log_parameters(client: MlflowClient, run_id: str, values: Mapping[str, Any], known: Mapping[str, str]) -> None:

@@ -30,6 +30,7 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Summary:
         KeyboardInterrupt: after a signal, once the update in work is done and saved.
     """
     # Late: torch, torchrl and MLflow take seconds to load, and `--help` or a typo should not wait for them.
+    from latent_rl.history import write_history
     from latent_rl.progress import Progress
     from latent_rl.session import Session
     from latent_rl.summary import Summary
@@ -44,7 +45,12 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Summary:
         # Only now: a resume that is refused must leave the run as it was.
         prepare_run_dir(run_dir, config)
     chart = Every(config.tracking.every_updates, session.updates)
-    evaluation = Every(config.evaluation.every_updates, session.updates)
+    points = config.evaluation.points
+    evaluation = (
+        Every(config.evaluation.every_updates, session.updates)
+        if points is None
+        else Every(1 / points, session.budget_share)
+    )
     save = Every(config.checkpoint_every_seconds, session.train_seconds)
 
     with (
@@ -60,7 +66,9 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Summary:
             progress.advance(metrics)
             if chart.due(session.updates):
                 tracker.update(session, batch, metrics)
-            if evaluation.due(session.updates):
+            # The last evaluation of all is the one on all test puzzles, below.
+            reached = session.updates if points is None else session.budget_share
+            if evaluation.due(reached) and not session.budget_spent:
                 found = session.evaluate(config.evaluation.puzzles)
                 tracker.evaluation(session, found)
                 progress.evaluated(found)
@@ -73,7 +81,9 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Summary:
             raise KeyboardInterrupt
         progress.say(f"measuring on all {len(session.test_instances)} test puzzles")
         found = session.evaluate()
+        progress.evaluated(found)
         summary = Summary.of(session, found, model_file, tracker.run_id)
+        write_history(run_dir, session.history)
         summary.write(run_dir)
         tracker.evaluation(session, found)
         tracker.finish(session, summary, found, run_dir)

@@ -21,7 +21,7 @@ from latent_rl.figures import (
     save,
     trajectory,
 )
-from latent_rl.session import Milestone
+from latent_rl.history import Milestone
 
 
 class Board(Puzzle):
