@@ -103,8 +103,10 @@ class Dynamics:
         max_steps: recursion steps after which an episode is truncated.
         passes_per_step: network passes that one recursion step costs, `cycles * (inner_updates + 1)`.
         reward: callable `(before, after, passes) -> float32 [B]`, see `rewards.Reward`.
-        terminate_on_solved: end an episode when its answer is solved. For training only: an evaluation that stops
-            when the key says so would count every puzzle that was right at any step.
+        terminate_on_solved: share of episodes, in [0, 1], that end when their answer is solved; the episode's seed
+            says which. The others go on to `max_steps`, so that a policy sees what its later steps do to a right
+            answer: without them it unlearns to keep one. For training only: an evaluation that stops when the key
+            says so would count every puzzle that was right at any step.
     """
 
     puzzle: Puzzle
@@ -113,7 +115,7 @@ class Dynamics:
     max_steps: int
     passes_per_step: int
     reward: Callable[[Progress, Progress, int], Tensor]
-    terminate_on_solved: bool
+    terminate_on_solved: float
 
     @property
     def latent_shape(self) -> tuple[int, int]:
@@ -161,7 +163,9 @@ class Dynamics:
         step = state.step + 1
         terminated = halt == 1
         if self.terminate_on_solved:
-            terminated = terminated | after.solved
+            # The upper 30 of the seed's 62 bits, as a uniform number in [0, 1).
+            ends_when_solved = (state.episode_seed >> 32) < self.terminate_on_solved * 2**30
+            terminated = terminated | (after.solved & ends_when_solved)
         truncated = (step >= self.max_steps) & ~terminated
         next_state = State(
             inputs=state.inputs,
@@ -187,7 +191,7 @@ def make_dynamics(
     max_steps: int,
     passes_per_step: int,
     reward: Callable[[Progress, Progress, int], Tensor],
-    terminate_on_solved: bool,
+    terminate_on_solved: float,
     initial_latents: tuple[Tensor, Tensor] | None,
     device: torch.device,
 ) -> Dynamics:
@@ -201,6 +205,8 @@ def make_dynamics(
     for name, (value, minimum) in least.items():
         if value < minimum:
             raise ValueError(f"{name} must be at least {minimum}, got {value}")
+    if not 0.0 <= terminate_on_solved <= 1.0:
+        raise ValueError(f"terminate_on_solved is a share of episodes, in [0, 1]; got {terminate_on_solved}")
     shape = (positions + puzzle.seq_len, width)
     given = initial_latents if initial_latents is not None else (torch.zeros(width), torch.zeros(width))
     initial_y, initial_z = (_initial(value, name, shape, device) for name, value in zip("yz", given, strict=True))

@@ -68,7 +68,8 @@ class LatentRecursionEnv(gymnasium.Env):
 
     ## Episode End
 
-    Termination: the action's `halt` is 1, or `terminate_on_solved` is set and the answer is solved.
+    Termination: the action's `halt` is 1, or the answer is solved and the episode is one of the share
+    `terminate_on_solved` that end then.
     Truncation: `max_steps` steps were taken, and the last one did not terminate.
 
     ## Information
@@ -93,7 +94,7 @@ class LatentRecursionEnv(gymnasium.Env):
     | `max_steps` | 6 | recursion steps after which an episode is truncated |
     | `passes_per_step` | 3 | network passes of a recursion step: `cycles * (inner_updates + 1)` |
     | `reward` | `Reward()` | what a step is worth |
-    | `terminate_on_solved` | `False` | end when the answer is solved; for training only |
+    | `terminate_on_solved` | 0.0 | share of episodes that end when the answer is solved; for training only |
     | `initial_latents` | zeros | `(y, z)` at the start, each float32 `[D]` or `[P + L, D]` |
     | `render_mode` | `None` | `"ansi"`: `render()` returns the puzzle and the current answer as text |
     | `puzzle_options` | | all other keywords go to the puzzle's class |
@@ -117,7 +118,7 @@ class LatentRecursionEnv(gymnasium.Env):
         max_steps: int = 6,
         passes_per_step: int = 3,
         reward: Callable[[Progress, Progress, int], Tensor] = Reward(),  # noqa: B008 (frozen)
-        terminate_on_solved: bool = False,
+        terminate_on_solved: float = 0.0,
         initial_latents: tuple[Tensor, Tensor] | None = None,
         render_mode: str | None = None,
         **puzzle_options: Any,

@@ -70,7 +70,7 @@ class LatentRecursionVectorEnv(VectorEnv):
         max_steps: int = 6,
         passes_per_step: int = 3,
         reward: Callable[[Progress, Progress, int], Tensor] = Reward(),  # noqa: B008 (frozen)
-        terminate_on_solved: bool = False,
+        terminate_on_solved: float = 0.0,
         initial_latents: tuple[Tensor, Tensor] | None = None,
         render_mode: str | None = None,
         **puzzle_options: Any,

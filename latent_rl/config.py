@@ -23,8 +23,8 @@ class Section(BaseModel):
 class RewardConfig(Section):
     """Coefficients of the reward (docs/design.md, section 3)."""
 
-    pass_cost: float = Field(0.0, ge=0.0, description="cost of one network pass, in units of quality")
-    solve_bonus: float = Field(0.0, ge=0.0, description="paid when an answer becomes solved")
+    pass_cost: float = Field(0.001, ge=0.0, description="cost of one network pass, in units of quality")
+    solve_bonus: float = Field(1.0, ge=0.0, description="paid when an answer becomes solved")
 
 
 class EnvConfig(Section):

@@ -98,6 +98,23 @@ def test_termination(halt, solve, terminate_on_solved, terminated):
     assert step.truncated.tolist() == [False] * 2
 
 
+def test_a_share_of_episodes_goes_on_after_it_is_solved():
+    rules = dynamics(terminate_on_solved=0.9)
+    instances = Backwards(train=20, test=5).instances("train")[torch.arange(4000) % 20]
+    seeds = torch.randint(2**62, (4000,), generator=torch.Generator().manual_seed(0))
+    state = rules.start(instances, seeds)
+    first = act(rules, state, state.solutions)
+    assert first.state.solved.all()
+    assert first.terminated.float().mean() == pytest.approx(0.9, abs=0.02)
+    again = act(rules, first.state, state.solutions)
+    assert torch.equal(again.terminated, first.terminated), "which episodes end is decided once for each"
+
+
+def test_a_share_beyond_one_is_refused():
+    with pytest.raises(ValueError, match="in \\[0, 1\\]; got 1.5"):
+        dynamics(terminate_on_solved=1.5)
+
+
 @pytest.mark.parametrize("halt", [0, 1])
 def test_the_last_step_truncates_unless_it_terminates(halt):
     rules = dynamics(max_steps=2)

@@ -1,0 +1,208 @@
+"""Training end to end on a tiny puzzle: what a run leaves behind, exact accounting, stopping and going on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from latent_rl import cli
+from latent_rl.checkpoint import load_model, load_training
+from latent_rl.config_loading import load_config
+from latent_rl.envs import register_puzzle, registered_ids
+from latent_rl.session import Session
+from latent_rl.train import main
+
+TINY = [
+    "env.id=tests/Backwards-v0",
+    "env.options={train: 300, test: 50}",
+    "network={width: 16, layers: 1, heads: 2, multiple_of: 8}",
+    "collector.num_envs=8",
+    "evaluation={every_updates: 5, puzzles: 20}",
+    "optimizer.warmup_updates=3",
+    "tracking.enabled=false",
+]
+
+MODES = {
+    "fused": [],
+    "trm": ["scheme=trm", "network.cycles=2", "network.inner_updates=1", "env.max_steps=3"],
+    "dis": ["scheme=dis"],
+    "replay": ["collector.mode=replay", "collector.steps_per_batch=3", "collector.minibatch_size=12"],
+    "replay-return": [
+        "collector={mode: replay, steps_per_batch: 4, minibatch_size: 10, epochs: 2}",
+        "loss.value.target=return",
+    ],
+    "muon": ["optimizer.name=muon"],
+}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    if "tests/Backwards-v0" not in registered_ids():
+        register_puzzle("tests/Backwards-v0", "toy_puzzle:Backwards")
+
+
+def run(*arguments: str) -> None:
+    main([*TINY, *arguments])
+
+
+def weights(run_dir: str) -> dict[str, torch.Tensor]:
+    state = load_training(Path(run_dir) / "checkpoint", "cpu")["learner"]
+    return {**state["reasoner"], **{f"averaged {name}": value for name, value in state["averaged"].items()}}
+
+
+def test_a_run_leaves_config_checkpoint_summary_and_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    run("name=first", "budget.updates=10", "--json", "result.json")
+    summary = json.loads(Path("runs/first/summary.json").read_text())
+    assert summary == json.loads(Path("result.json").read_text())
+    assert summary["puzzle"] == "backwards-4"
+    assert summary["updates"] == 10
+    assert summary["eval_puzzles"] == 50
+    assert summary["eval_passes_per_puzzle"] == 18
+    assert summary["train_passes_total"] == 10 * 8 * 3
+    assert summary["savings_vs_trm"] == pytest.approx(336 / 18)
+    assert len(summary["accuracy_by_step"]) == 6
+    assert {path.name for path in Path("runs/first/figures").iterdir()} >= {"accuracy_by_step.png", "trajectory.png"}
+    assert load_model(Path("runs/first")).config == load_config("sudoku-4x4", [*TINY, "name=first", "budget.updates=10"])
+    screen = capsys.readouterr()
+    assert "savings against TRM" in screen.out
+    assert "10 updates" in screen.err
+
+    run("name=first", "budget.updates=1")
+    assert Path("runs/first-2/summary.json").exists(), "a second run must not overwrite the first"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_ledger_agrees_with_a_network_that_counts_its_own_calls(mode: str) -> None:
+    session = Session(load_config("sudoku-4x4", [*TINY, *MODES[mode], "budget.updates=12"]))
+    counted = {"rows": 0}
+
+    def count(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
+        counted["rows"] += arguments[0].shape[0]
+
+    for reasoner in (session.reasoner, session.learner.averaged_reasoner):
+        reasoner.network.blocks[0].register_forward_pre_hook(count)
+    batches = session.collect()
+    while not session.budget_spent:
+        session.learn(next(batches))
+    found = session.evaluate(20)
+    assert sum(session.ledger.forward.values()) == counted["rows"]
+    assert session.ledger.forward["eval"] == 20 * found.passes_per_puzzle
+    assert session.ledger.train_passes == counted["rows"] - session.ledger.forward["eval"]
+
+
+def test_learning_changes_what_it_should_and_nothing_else() -> None:
+    session = Session(load_config("sudoku-4x4", [*TINY, "scheme=dis", "budget.updates=3"]))
+    before = {name: value.clone() for name, value in session.reasoner.state_dict().items()}
+    batches = session.collect()
+    for _ in range(3):
+        session.learn(next(batches))
+    after = session.reasoner.state_dict()
+    same = {name for name in before if torch.equal(before[name], after[name])}
+    assert same == {"initial_y", "initial_z"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_run_stopped_and_resumed_ends_in_identical_weights(mode: str) -> None:
+    straight, halves = "name=straight", "name=halves"
+    run(straight, *MODES[mode], "budget.updates=14")
+    run(halves, *MODES[mode], "budget.updates=6")
+    main(["--resume", "runs/halves", "budget.updates=14"])
+    one, other = weights("runs/straight"), weights("runs/halves")
+    assert one.keys() == other.keys()
+    different = [name for name in one if not torch.equal(one[name], other[name])]
+    assert not different
+    ours, theirs = (load_training(Path(f"runs/{name}/checkpoint"), "cpu") for name in ("straight", "halves"))
+    for key in ("collect", "update"):
+        assert ours["ledger"]["forward"].get(key) == theirs["ledger"]["forward"].get(key)
+    assert ours["finished_puzzles"] == theirs["finished_puzzles"]
+
+
+def test_a_signal_stops_after_the_update_and_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    learn: Callable = Session.learn
+
+    def learn_then_signal(session: Session, batch: object) -> object:
+        metrics = learn(session, batch)
+        if session.updates == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+        return metrics
+
+    monkeypatch.setattr(Session, "learn", learn_then_signal)
+    with pytest.raises(KeyboardInterrupt):
+        run("name=stopped", "budget.updates=9")
+    assert load_model(Path("runs/stopped")).updates == 4
+    assert not Path("runs/stopped/summary.json").exists()
+    main(["--resume", "runs/stopped"])
+    assert json.loads(Path("runs/stopped/summary.json").read_text())["updates"] == 9
+
+
+def test_training_learns() -> None:
+    run(
+        "name=learner", "budget.updates=400", "collector.num_envs=32", "env.terminate_on_solved=0.5",
+        "optimizer.lr=1e-2", "optimizer.ema_decay=0.9", "network.mixer=mlp", "network.positions=none",
+        "evaluation.every_updates=400",
+    )  # fmt: skip
+    summary = json.loads(Path("runs/learner/summary.json").read_text())
+    assert summary["exact_accuracy"] >= 0.9
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run the program as the shell does; it must leave with code 2 after one line, which is returned."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        cli.run_program(lambda: main(list(arguments)))
+    assert caught.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_mistakes_are_one_line_and_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "unknown config key 'optimizer.lrr'; did you mean" in fails(capsys, "optimizer.lrr=1")
+    assert "unknown option --confg; did you mean '--config'" in fails(capsys, "--confg", "x")
+    assert "env.max_steps" in fails(capsys, "env.max_steps=many")
+    assert "unknown target generator 'terminl'; did you mean 'terminal'" in fails(
+        capsys, *TINY, "loss.targets=terminl"
+    )
+    assert "device 'cuda:9' is not available" in fails(capsys, *TINY, "device=cuda:9")
+    assert "heads" in fails(capsys, *TINY, "network.heads=3")
+    assert "run directory runs/none does not exist" in fails(capsys, "--resume", "runs/none")
+
+
+def test_an_unwritable_run_directory_is_refused_before_training(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("runs").write_text("a file in the way")
+    assert "run directory runs/x cannot be written" in fails(capsys, *TINY, "name=x")
+
+
+def test_damaged_and_foreign_checkpoints_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    run("name=a", "budget.updates=2")
+    assert "does not fit" in fails(capsys, "--resume", "runs/a", "network.width=32", "budget.updates=3")
+    assert "was trained on backwards-4, not on backwards-3" in fails(
+        capsys, "--resume", "runs/a", "env.options={length: 3, train: 60, test: 10}"
+    )
+    assert "length" not in Path("runs/a/config.yaml").read_text(), "a refused resume must leave the run as it was"
+    file = Path("runs/a/checkpoint/training.pt")
+    file.write_bytes(file.read_bytes()[:2000])
+    assert "training.pt is damaged, truncated or not a checkpoint" in fails(capsys, "--resume", "runs/a")
+    file.unlink()
+    assert "holds nothing to resume" in fails(capsys, "--resume", "runs/a")
+
+
+def test_loading_never_executes_code() -> None:
+    run("name=a", "budget.updates=1")
+    touched = Path("touched")
+
+    class Bomb:
+        def __reduce__(self) -> tuple:
+            return (touched.touch, ())
+
+    torch.save({"format": 1, "payload": Bomb()}, "runs/a/checkpoint/model.pt")
+    with pytest.raises(Exception, match="damaged, truncated or not a checkpoint"):
+        load_model(Path("runs/a"))
+    assert not touched.exists()
