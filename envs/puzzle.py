@@ -125,7 +125,7 @@ class Puzzle(ABC):
         """
         return instances
 
-    def check_input(self, tokens: Tensor) -> None:
+    def check_input(self, tokens: Tensor) -> None:  # noqa: B027  (a hook; most puzzles need none)
         """Raise `PuzzleError` if the givens (int64 `[L]`) contradict the rule; by default nothing is checked."""
 
     def parse(self, text: str) -> Tensor:

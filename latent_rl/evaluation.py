@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
-from latent_rl.agents import RecursiveReasoner, recurse
+from latent_rl.agents import RecursiveReasoner, advantage_margin, recurse
 from latent_rl.envs import IGNORE, Instances, Puzzle
 from latent_rl.ledger import Ledger
 
@@ -24,6 +26,10 @@ class Evaluation:
         cells_by_step: mean share of counted cells that equal the key.
         passes_per_puzzle: network passes spent on a puzzle, as the ledger counted them.
         seconds: wall-clock time.
+        margin_by_step: mean advantage margin of the step, in logits (`latent_rl.agents.improvement`); the reference of
+            the first step is decoded from the initial latent, which costs no network pass.
+        dead_share_by_step: share of puzzles on which the step was dead compute: its margin is not positive, so that
+            going its way, however far, makes the answer key no likelier.
     """
 
     puzzles: int
@@ -32,6 +38,8 @@ class Evaluation:
     cells_by_step: list[float]
     passes_per_puzzle: float
     seconds: float
+    margin_by_step: list[float] = field(default_factory=list)
+    dead_share_by_step: list[float] = field(default_factory=list)
 
     @property
     def exact_accuracy(self) -> float:
@@ -44,6 +52,25 @@ class Evaluation:
     @property
     def cell_accuracy(self) -> float:
         return self.cells_by_step[-1]
+
+
+class Score(NamedTuple):
+    """How good answers `[B, L]` are, row by row.
+
+    Attributes:
+        exact: bool `[B]`, equal to the key in every counted cell.
+        cells: float32 `[B]`, share of counted cells that equal the key.
+    """
+
+    exact: Tensor
+    cells: Tensor
+
+
+def score(answers: Tensor, solutions: Tensor) -> Score:
+    """Answers int64 `[B, L]` held against the key, int64 `[B, L]`."""
+    counted = solutions != IGNORE
+    right = (answers == solutions) & counted
+    return Score((right | ~counted).all(-1), right.sum(-1) / counted.sum(-1).clamp(min=1))
 
 
 @torch.no_grad()
@@ -72,22 +99,22 @@ def evaluate(
         on_progress: called after each batch with its number of puzzles.
     """
     device = reasoner.initial_y.device
-    # One row a step: puzzles exactly right, puzzles solved, sum of cell accuracies.
-    totals = torch.zeros(max_steps, 3, dtype=torch.float64)
+    # One row a step: puzzles exactly right, puzzles solved, sums of cell accuracies and margins, dead steps.
+    totals = torch.zeros(max_steps, 5, dtype=torch.float64)
     passes_before = ledger.forward["eval"]
     started = time.perf_counter()
     with ledger.phase("eval"):
         for first in range(0, len(instances), batch_size):
             batch = instances[first : first + batch_size].to(device)
-            counted = batch.solutions != IGNORE
-            outputs = recurse(reasoner, batch.inputs, batch.puzzle_ids, max_steps)
-            for step, output in enumerate(outputs):
+            reference = reasoner.decode(reasoner.initial_latents(len(batch))[0])
+            for step, output in enumerate(recurse(reasoner, batch.inputs, batch.puzzle_ids, max_steps)):
                 answers = output.logits.argmax(-1)
-                right = (answers == batch.solutions) | ~counted
-                exact = right.all(-1).sum()
-                solved = puzzle.is_solved(batch.inputs, answers).sum()
-                cells = ((right & counted).sum(-1) / counted.sum(-1).clamp(min=1)).sum()
-                totals[step] += torch.stack((exact, solved, cells)).cpu().double()
+                exact, cells = score(answers, batch.solutions)
+                solved = puzzle.is_solved(batch.inputs, answers)
+                margin = advantage_margin(reference, output.logits, batch.solutions)
+                found = (exact, solved, cells, margin, margin <= 0)
+                totals[step] += torch.stack([values.float().sum() for values in found]).cpu().double()
+                reference = output.logits
             if on_progress is not None:
                 on_progress(len(batch))
     shares = (totals / len(instances)).T.tolist()
@@ -98,4 +125,6 @@ def evaluate(
         cells_by_step=shares[2],
         passes_per_puzzle=(ledger.forward["eval"] - passes_before) / len(instances),
         seconds=time.perf_counter() - started,
+        margin_by_step=shares[3],
+        dead_share_by_step=shares[4],
     )

@@ -45,6 +45,8 @@ def evaluation_metrics(session: Session, found: Evaluation) -> dict[str, Any]:
             f"eval/exact_accuracy_step_{step:02d}": accuracy
             for step, accuracy in enumerate(found.accuracy_by_step, start=1)
         },
+        **{f"eval/margin_step_{step:02d}": margin for step, margin in enumerate(found.margin_by_step, start=1)},
+        **{f"eval/dead_share_step_{step:02d}": dead for step, dead in enumerate(found.dead_share_by_step, start=1)},
         "eval/seconds": found.seconds,
         "eval/puzzles": found.puzzles,
         **_passes(session),

@@ -92,7 +92,7 @@ def test_mistakes_are_told_in_one_line(override: str, message: str) -> None:
 def test_a_run_without_an_end_is_refused(tmp_path) -> None:
     path = tmp_path / "endless.yaml"
     path.write_text("budget: {updates: null}\n")
-    with pytest.raises(UserError, match="budget: set budget.updates or budget.seconds"):
+    with pytest.raises(UserError, match="budget: set budget.updates, budget.passes or budget.seconds"):
         load_config(str(path))
 
 

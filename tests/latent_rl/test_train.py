@@ -69,7 +69,8 @@ def test_a_run_leaves_config_checkpoint_summary_and_figures(capsys: pytest.Captu
     assert summary["savings_vs_trm"] == pytest.approx(336 / 18)
     assert len(summary["accuracy_by_step"]) == 6
     assert {path.name for path in Path("runs/first/figures").iterdir()} >= {"accuracy_by_step.png", "trajectory.png"}
-    assert load_model(Path("runs/first")).config == load_config("sudoku-4x4", [*TINY, "name=first", "budget.updates=10"])
+    config = load_config("sudoku-4x4", [*TINY, "name=first", "budget.updates=10"])
+    assert load_model(Path("runs/first")).config == config
     screen = capsys.readouterr()
     assert "savings against TRM" in screen.out
     assert "10 updates" in screen.err
@@ -171,7 +172,7 @@ def test_mistakes_are_one_line_and_code_2(capsys: pytest.CaptureFixture[str]) ->
         capsys, *TINY, "loss.targets=terminl"
     )
     assert "device 'cuda:9' is not available" in fails(capsys, *TINY, "device=cuda:9")
-    assert "heads" in fails(capsys, *TINY, "network.heads=3")
+    assert "heads" in fails(capsys, *TINY, "network.mixer=attention", "network.heads=3")
     assert "run directory runs/none does not exist" in fails(capsys, "--resume", "runs/none")
 
 
