@@ -188,8 +188,8 @@ def _glossary(found: Analysis) -> list[str]:
     return [
         "- *Reference* and *conditional logits* l_u and l_c are decoded before and after a step, dl = l_c - l_u; the "
         "reference of step 1 is decoded from the initial latent.",
-        "- *Advantage margin*: dl[y\\*] - E over a ~ softmax(l_u) of dl[a], mean over the counted cells of a puzzle. It "
-        "is minus the slope of the cross-entropy of l_w = l_u + w dl at w = 0 (DIS, arXiv 2511.16886, proposition 4.1).",
+        "- *Advantage margin*: dl[y\\*] - E over a ~ softmax(l_u) of dl[a], mean over the counted cells of a puzzle; "
+        "minus the slope of the cross-entropy of l_w = l_u + w dl at w = 0 (DIS, arXiv 2511.16886, proposition 4.1).",
         "- *Dead*: the margin is not positive. Cross-entropy is convex in w, so no w > 0 makes the solution likelier.",
         "- *Likelihood gained*: nats a cell, by the step as it was taken (w = 1).",
         "- *Right so far*: exactly right at this step or any before; not an accuracy, since only the key can tell.",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import random
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from latent_rl.agents import ReasonerConfig, RecursiveReasoner
 from latent_rl.config import Config
 from latent_rl.config_loading import validate
 from latent_rl.errors import UserError
+from latent_rl.official import is_official, official_model, official_weights
 
 MODEL_FILE = "model.pt"
 TRAINING_FILE = "training.pt"
@@ -29,12 +31,21 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A reasoner with the configuration that it was trained under."""
+    """A reasoner with the configuration that it was trained under.
+
+    Attributes:
+        reasoner: in evaluation mode.
+        config: of the run; for an official checkpoint, what describes it in our terms.
+        updates: optimizer steps of the run; 0 if unknown.
+        path: the file.
+        official: whether the file was saved by the official TRM or DIS code.
+    """
 
     reasoner: RecursiveReasoner
     config: Config
     updates: int
     path: Path
+    official: bool = False
 
 
 def save_model(folder: Path, reasoner: RecursiveReasoner, config: Config, updates: int) -> Path:
@@ -53,14 +64,28 @@ def save_model(folder: Path, reasoner: RecursiveReasoner, config: Config, update
     return path
 
 
-def load_model(path: Path, device: torch.device | str = "cpu") -> TrainedModel:
-    """A trained model from a run directory, its `checkpoint/` folder or a `model.pt`.
+def load_model(
+    path: Path, device: torch.device | str = "cpu", *, preset: str | None = None, overrides: Sequence[str] = ()
+) -> TrainedModel:
+    """A trained model from a run directory, its `checkpoint/` folder, a `model.pt`, or a file of the official code.
+
+    Args:
+        path: which of these it is, is seen from the content.
+        device: where the reasoner goes.
+        preset: names the puzzle of an official checkpoint.
+        overrides: `key=value` settings of an official checkpoint; one of ours keeps its own, and ignores these.
 
     Raises:
-        UserError: if there is no checkpoint, or the file is damaged or not one of ours.
+        UserError: if there is no checkpoint, the file is damaged or neither ours nor official, or the puzzle of an
+            official one is unknown or does not fit.
     """
     file = find_model(path)
-    content = _load(file, device)
+    content = _load(file, "cpu")
+    if is_official(content):
+        reasoner, config = official_model(file, content, preset, overrides)
+        return TrainedModel(reasoner.to(device).eval(), config, 0, file, official=True)
+    if preset is not None:
+        raise UserError(f"{file} knows its puzzle; --config is for checkpoints of the official code")
     try:
         reasoner = RecursiveReasoner(ReasonerConfig(**content["reasoner"]))
         reasoner.load_state_dict(content["weights"])
@@ -69,6 +94,33 @@ def load_model(path: Path, device: torch.device | str = "cpu") -> TrainedModel:
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{file} is no checkpoint of this version of latent_rl: {_one_line(error)}") from None
     return TrainedModel(reasoner.to(device).eval(), config, updates, file)
+
+
+def load_weights(reasoner: RecursiveReasoner, path: Path) -> None:
+    """Give a reasoner the weights of a checkpoint, ours or official, as a starting point for training.
+
+    Raises:
+        UserError: as `load_model`, or if the weights are not those of such a reasoner; the message names the first
+            tensor that does not fit, with both shapes.
+    """
+    file = find_model(path)
+    content = _load(file, "cpu")
+    weights = official_weights(content) if is_official(content) else content.get("weights")
+    if not is_official(weights):
+        raise UserError(f"{file} holds no weights to start from")
+    expected = reasoner.state_dict()
+    for name in dict.fromkeys((*weights, *expected)):
+        found, wanted = (tuple(state[name].shape) if name in state else None for state in (weights, expected))
+        if found != wanted:
+            raise UserError(
+                f"{file} does not fit this run's network: tensor {name!r} is {_shape(found)} there and "
+                f"{_shape(wanted)} here; set network.* to its values"
+            )
+    reasoner.load_state_dict(weights)
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else f"of shape {shape}"
 
 
 def find_model(path: Path) -> Path:

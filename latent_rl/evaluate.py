@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_rl import cli
 from latent_rl.config import Config
-from latent_rl.config_loading import merge, parse_overrides, validate
-from latent_rl.errors import UserError
+from latent_rl.trained import (
+    add_model_arguments,
+    add_test_arguments,
+    check_counts,
+    instances_to_test,
+    open_model,
+    progress_bar,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,42 +27,22 @@ if TYPE_CHECKING:
 
 EXAMPLE = """\
   python -m latent_rl.evaluate runs/sudoku-4x4-pi-0
-  python -m latent_rl.evaluate runs/sudoku-9x9-pi-0 --puzzles 5000 --json result.json env.options.test_file=hard.csv"""
-
-CHANGEABLE = ("env.id", "env.options", "evaluation", "baseline_passes_per_puzzle", "bf16", "compile", "threads")
-"""Keys of the configuration that an evaluation may change; the others describe training or the network itself."""
+  python -m latent_rl.evaluate runs/sudoku-9x9-pi-0 --puzzles 5000 --json result.json env.options.test_file=hard.csv
+  python -m latent_rl.evaluate official_step_50000 --config sudoku-hard network.heads=8"""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command-line program."""
     parser = cli.Parser("evaluate", "Measure a trained model on the test puzzles, after every recursion step.", EXAMPLE)
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="run directory or model.pt")
-    parser.add_argument("--puzzles", type=int, metavar="N", help="only the first N test puzzles")
-    parser.add_argument("--steps", type=int, metavar="N", help="recursion steps (default: as in training)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there; - for standard output")
-    parser.add_argument("--device", default="auto", metavar="D", help="cpu, cuda, mps or auto (default: %(default)s)")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as env.options.test=5000")
-    # Intermixed: positional arguments may stand before, between and after the options.
+    add_model_arguments(parser)
+    add_test_arguments(parser)
     options = parser.parse_args(arguments)
-    for name in ("puzzles", "steps"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            parser.error(f"--{name} must be at least 1, got {value}")
+    check_counts(parser, options)
 
     # Late, because torch takes seconds to load.
-    import torch
     from rich.console import Console
 
-    from latent_rl.build import accelerate, build_puzzle, choose_device
-    from latent_rl.checkpoint import load_model
-
-    trained = load_model(options.checkpoint, choose_device(options.device))
-    config = change(trained.config, options.overrides)
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    puzzle = build_puzzle(config)
-    check_same_puzzle(trained, config, puzzle)
-    accelerate(trained.reasoner, config)
+    trained, config, puzzle = open_model(options, options.overrides)
     found = measure(trained, puzzle, config, options.puzzles, options.steps)
 
     # With the JSON on standard output, what people read goes beside it.
@@ -66,67 +51,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.write_json(options.json, as_json(trained, puzzle, config, found))
 
 
-def change(config: Config, overrides: Sequence[str]) -> Config:
-    """A checkpoint's configuration with overrides.
-
-    Raises:
-        UserError: on an unknown key, or one that cannot be changed after training.
-    """
-    changes = parse_overrides(overrides)
-    changed = validate(merge(config.model_dump(mode="json"), changes))
-    for override in overrides:
-        key = override.partition("=")[0]
-        if not any(f"{key}.".startswith(f"{allowed}.") for allowed in CHANGEABLE):
-            raise UserError(f"{key} is settled by training; an evaluation may change {', '.join(CHANGEABLE)}")
-    return changed
-
-
-def check_same_puzzle(trained: TrainedModel, config: Config, puzzle: Puzzle) -> None:
-    """Raise `UserError`, naming both, unless the puzzle is the kind that the model was trained on."""
-    from latent_rl.build import build_puzzle
-
-    own = build_puzzle(trained.config)
-    shape = trained.reasoner.config
-
-    def kind(one: Puzzle, puzzle_id: str) -> tuple[str, tuple[int, int], tuple[str, ...]]:
-        return puzzle_id, tuple(one.grid_shape), tuple(one.symbols)
-
-    def words(one: Puzzle, puzzle_id: str) -> str:
-        rows, columns = one.grid_shape
-        return f"{one.name} ({puzzle_id}, {rows} x {columns} cells, {one.vocab_size} symbols)"
-
-    if kind(own, trained.config.env.id) != kind(puzzle, config.env.id):
-        raise UserError(
-            f"{trained.path} was trained on {words(own, trained.config.env.id)}, "
-            f"which is not {words(puzzle, config.env.id)}"
-        )
-    if (shape.seq_len, shape.vocab_size) != (puzzle.seq_len, puzzle.vocab_size):
-        # The puzzle's class has changed since training.
-        raise UserError(
-            f"{trained.path} was trained on {shape.seq_len} cells and {shape.vocab_size} symbols, "
-            f"which is not {words(puzzle, config.env.id)}"
-        )
-
-
 def measure(
     trained: TrainedModel, puzzle: Puzzle, config: Config, puzzles: int | None, steps: int | None
 ) -> Evaluation:
     """Evaluate on the first `puzzles` test puzzles, with a progress bar on a terminal."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from latent_rl.evaluation import evaluate
     from latent_rl.ledger import Ledger
 
-    instances = puzzle.instances("test")
-    if puzzles is not None and puzzles > len(instances):
-        raise UserError(f"--puzzles {puzzles}: the test split of {puzzle.name} has {len(instances)} puzzles")
-    instances = instances[:puzzles]
+    instances = instances_to_test(puzzle, puzzles)
     ledger = Ledger()
     ledger.watch(trained.reasoner.network)
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
-        task = progress.add_task("evaluating", total=len(instances))
+    with progress_bar("evaluating", len(instances)) as advance:
         return evaluate(
             trained.reasoner,
             puzzle,
@@ -134,7 +69,7 @@ def measure(
             max_steps=steps or trained.config.env.max_steps,
             batch_size=config.evaluation.batch_size,
             ledger=ledger,
-            on_progress=lambda count: progress.advance(task, count),
+            on_progress=advance,
         )
 
 

@@ -117,6 +117,7 @@ def trajectory(
     solution: Tensor | None,
     answers: Tensor,
     confidence: Tensor,
+    margins: Tensor | None = None,
 ) -> Figure:
     """One puzzle, and the reasoner's board after each recursion step.
 
@@ -126,6 +127,7 @@ def trajectory(
         solution: int64 `[L]`, or None if nobody knows it; cells are then not told right from wrong.
         answers: int64 `[S, L]`, the answer after each step.
         confidence: float `[S]`, what the value head thinks of each answer, in [0, 1].
+        margins: float `[S]`, advantage margin of each step, if somebody knows the solution.
     """
     inputs, answers = inputs.cpu(), answers.cpu()
     boards = torch.cat((inputs.unsqueeze(0), answers))
@@ -134,28 +136,35 @@ def trajectory(
     across = min(len(boards), max(2, math.ceil(math.sqrt(1.6 * len(boards)))))
     down = math.ceil(len(boards) / across)
     side = 2.2 if _lettered(puzzle) else 3.0
+    room = 0.3 if margins is None else 0.5
     figure = Figure(
-        figsize=(max(5.5, side * across), (side * rows / columns + 0.3) * down + 0.35), layout="constrained"
+        figsize=(max(5.5, side * across), (side * rows / columns + room) * down + 0.35), layout="constrained"
     )
     panels = figure.subplots(down, across, squeeze=False).flatten()
     for axes in panels[len(boards) :]:
         axes.set_axis_off()
     for number, (axes, board) in enumerate(zip(panels, boards, strict=False)):
         if number == 0:
-            _draw_board(axes, puzzle, inputs, board, None, torch.zeros_like(inputs, dtype=torch.bool))
+            draw_board(axes, puzzle, inputs, board, None, torch.zeros_like(inputs, dtype=torch.bool))
             axes.set_xlabel("the puzzle", fontsize=10)
         else:
-            _draw_board(axes, puzzle, inputs, board, solution, changed[number - 1])
-            axes.set_xlabel(f"step {number}: {float(confidence[number - 1]):.0%} sure", fontsize=10)
+            draw_board(axes, puzzle, inputs, board, solution, changed[number - 1])
+            margin = "" if margins is None else f"\nmargin {float(margins[number - 1]):+.2g}"
+            axes.set_xlabel(f"step {number}: {float(confidence[number - 1]):.0%} sure{margin}", fontsize=10)
     figure.legend(
-        handles=_legend(puzzle, solution is not None), loc="outside lower center", ncols=4, frameon=False, fontsize=9
+        handles=board_legend(puzzle, solution is not None),
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        fontsize=9,
     )
     return figure
 
 
-def _draw_board(
+def draw_board(
     axes: Axes, puzzle: Puzzle, inputs: Tensor, board: Tensor, solution: Tensor | None, changed: Tensor
 ) -> None:
+    """Draw one board into axes of its own; tensors are `[L]`, `changed` bool, the others int64."""
     rows, columns = puzzle.grid_shape
     given = ~open_cells(puzzle, inputs) & (board == inputs)
     filled = board != inputs
@@ -227,7 +236,8 @@ def _lettered(puzzle: Puzzle) -> bool:
     return max(puzzle.grid_shape) <= LARGEST_LETTERED_BOARD
 
 
-def _legend(puzzle: Puzzle, known: bool) -> list[Patch | Line2D]:
+def board_legend(puzzle: Puzzle, known: bool) -> list[Patch | Line2D]:
+    """What the marks of `draw_board` mean, for a legend; right and wrong only if the solution is known."""
     shades = LETTERED_SHADES if _lettered(puzzle) else BARE_SHADES
     frame = {"edgecolor": FRAME, "linewidth": 0.6}
     entries: list[Patch | Line2D] = [Patch(facecolor=shades.given, label="given", **frame)]

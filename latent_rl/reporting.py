@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from latent_rl.analysis_figures import improvement
 from latent_rl.figures import accuracy_against_passes, accuracy_by_step, trajectory
 from latent_rl.solve import solve
 
@@ -60,12 +61,18 @@ def result_figures(session: Session, found: Evaluation) -> dict[str, Figure]:
     reasoner, puzzle, first = session.learner.averaged_reasoner, session.puzzle, session.test_instances[:1]
     with session.ledger.phase("eval"):
         # The session's ledger watches this network too.
-        steps = solve(reasoner, puzzle, first.inputs, session.config.env.max_steps)
+        steps = solve(reasoner, puzzle, first.inputs, session.config.env.max_steps, first.solutions)
     return {
         "accuracy_by_step": accuracy_by_step(found),
         "accuracy_against_passes": accuracy_against_passes(session.history),
+        "improvement_by_step": improvement(found.margin_by_step, found.dead_share_by_step),
         "trajectory": trajectory(
-            puzzle, first.inputs[0], first.solutions[0], steps.answers[:, 0], steps.confidence[:, 0]
+            puzzle,
+            first.inputs[0],
+            first.solutions[0],
+            steps.answers[:, 0],
+            steps.confidence[:, 0],
+            steps.margins[:, 0],
         ),
     }
 

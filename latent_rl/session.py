@@ -36,7 +36,7 @@ from latent_rl.ledger import Ledger
 
 
 class Session:
-    """Everything that a training run consists of, built from its configuration.
+    """Everything that a training run consists of, built from its configuration, with the weights of `init` if given.
 
     Attributes:
         reasoner: the network that learns; `learner.averaged_reasoner` is the one that is evaluated and saved.
@@ -45,7 +45,7 @@ class Session:
         train_seconds: time spent collecting and learning; evaluating, logging and saving do not count.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, init: Path | None = None) -> None:
         if config.threads:
             torch.set_num_threads(config.threads)
         torch.manual_seed(config.seed)
@@ -54,6 +54,9 @@ class Session:
         self.puzzle = build_puzzle(config)
         self.test_instances = self.puzzle.instances("test")
         self.reasoner = build_reasoner(config, self.puzzle, self.device)
+        if init is not None:
+            # Before anything is made from the reasoner: its average, and the environment's initial latents.
+            checkpoint.load_weights(self.reasoner, init)
         self.policy = build_policy(config, self.reasoner)
         self.environment = build_environment(config, self.puzzle, self.reasoner)
         self.environment.torchrl.set_seed(config.seed)

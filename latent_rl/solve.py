@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from latent_rl import cli
 from latent_rl.errors import UserError
+from latent_rl.trained import add_model_arguments, check_counts, open_model
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,8 +23,11 @@ if TYPE_CHECKING:
 
 EXAMPLE = """\
   python -m latent_rl.solve runs/sudoku-4x4-pi-0 321...32.12.23.1
-  python -m latent_rl.solve runs/sudoku-6x6-pi-0 --file board.txt --png steps.png
+  python -m latent_rl.solve runs/sudoku-6x6-pi-0 --file board.txt --png steps.png --gif steps.gif
   python -m latent_rl.solve runs/sudoku-9x9-pi-0 --json answers.json < puzzles.txt"""
+
+SETTING = re.compile(r"[a-z_]\w*(\.\w+)*=")
+"""How an argument begins that is a setting and no puzzle."""
 
 
 @dataclass(frozen=True)
@@ -34,76 +39,87 @@ class Solutions:
         confidence: float32 `[S, B]`, the value head's probability that the answer is right.
         solved: bool `[S, B]`, whether the puzzle's own rule confirms the answer.
         passes: network passes spent on one puzzle up to each step, as the ledger counted them.
+        margins: float32 `[S, B]`, advantage margin of each step, or None if the solutions were not given.
     """
 
     answers: Tensor
     confidence: Tensor
     solved: Tensor
     passes: list[int]
+    margins: Tensor | None = None
 
 
-def solve(reasoner: RecursiveReasoner, puzzle: Puzzle, inputs: Tensor, steps: int) -> Solutions:
-    """Take `steps` recursion steps on puzzles int64 `[B, L]`."""
+def solve(
+    reasoner: RecursiveReasoner, puzzle: Puzzle, inputs: Tensor, steps: int, solutions: Tensor | None = None
+) -> Solutions:
+    """Take `steps` recursion steps on puzzles int64 `[B, L]`; only margins need `solutions` `[B, L]`."""
     import torch
 
-    from latent_rl.agents import recurse
+    from latent_rl.agents import advantage_margin, recurse
     from latent_rl.ledger import Ledger
 
     inputs = inputs.to(reasoner.initial_y.device)
     puzzle_ids = torch.zeros(len(inputs), dtype=torch.int64, device=inputs.device)
-    answers, confidence, solved, passes = [], [], [], []
+    answers, confidence, solved, passes, margins = [], [], [], [], []
     ledger = Ledger()
     watch = ledger.watch(reasoner.network)
     try:
-        with ledger.phase("eval"):
+        with torch.no_grad(), ledger.phase("eval"):
+            reference = reasoner.decode(reasoner.initial_latents(len(inputs))[0])
             for output in recurse(reasoner, inputs, puzzle_ids, steps):
                 answer = output.logits.argmax(-1)
                 answers.append(answer.cpu())
                 confidence.append(output.q[:, 0].sigmoid().cpu())
                 solved.append(puzzle.is_solved(inputs, answer).cpu())
                 passes.append(ledger.forward["eval"] // len(inputs))
+                if solutions is not None:
+                    margins.append(advantage_margin(reference, output.logits, solutions.to(inputs.device)).cpu())
+                reference = output.logits
     finally:
         watch.remove()
-    return Solutions(torch.stack(answers), torch.stack(confidence), torch.stack(solved), passes)
+    return Solutions(
+        torch.stack(answers),
+        torch.stack(confidence),
+        torch.stack(solved),
+        passes,
+        torch.stack(margins) if margins else None,
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command-line program."""
     parser = cli.Parser("solve", "Solve puzzles with a trained model and show every recursion step.", EXAMPLE)
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT", help="run directory or model.pt")
+    add_model_arguments(parser, device="cpu")
     parser.add_argument(
         "puzzle",
-        nargs="?",
+        nargs="*",
         metavar="PUZZLE",
         help="the board in reading order, such as 81 characters of a Sudoku; - or nothing reads standard input: a "
-        "board, one puzzle a line, or boards with an empty line between them",
+        "board, one puzzle a line, or boards with an empty line between them; key=value changes a setting",
     )
     parser.add_argument("--file", type=Path, metavar="FILE", help="read the puzzles from a text file")
-    parser.add_argument("--steps", type=int, metavar="N", help="recursion steps (default: as in training)")
     parser.add_argument("--png", type=Path, metavar="FILE", help="draw the steps as a figure; one puzzle only")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there; - for standard output")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, mps or auto (default: %(default)s)")
-    # Intermixed: positional arguments may stand before, between and after the options.
+    parser.add_argument("--gif", type=Path, metavar="FILE", help="animate the steps; one puzzle only")
     options = parser.parse_args(arguments)
-    if options.steps is not None and options.steps < 1:
-        parser.error(f"--steps must be at least 1, got {options.steps}")
-    if options.puzzle is not None and options.file is not None:
+    check_counts(parser, options)
+    overrides = [text for text in options.puzzle if SETTING.match(text)]
+    texts = [text for text in options.puzzle if not SETTING.match(text)]
+    if len(texts) > 1:
+        parser.error(f"one PUZZLE at a time, got {len(texts)}; several go into a --file")
+    if texts and options.file is not None:
         parser.error("give a PUZZLE or a --file, not both")
 
     # Late, because torch takes seconds to load.
     from rich.console import Console
 
     from latent_rl.boards import read_puzzles
-    from latent_rl.build import accelerate, build_puzzle, choose_device
-    from latent_rl.checkpoint import load_model
 
-    trained = load_model(options.checkpoint, choose_device(options.device))
-    puzzle = build_puzzle(trained.config)
-    boards = read_puzzles(puzzle, _text(options.puzzle, options.file))
-    if options.png is not None and len(boards) > 1:
-        raise UserError(f"--png draws one puzzle, got {len(boards)}")
-    accelerate(trained.reasoner, trained.config.model_copy(update={"compile": False}))
-    steps = options.steps or trained.config.env.max_steps
+    trained, config, puzzle = open_model(options, overrides, compile=False)
+    boards = read_puzzles(puzzle, _text(texts[0] if texts else None, options.file))
+    for name in ("png", "gif"):
+        if getattr(options, name) is not None and len(boards) > 1:
+            raise UserError(f"--{name} draws one puzzle, got {len(boards)}")
+    steps = options.steps or config.env.max_steps
 
     # With the JSON on standard output, what people read goes beside it.
     console = Console(stderr=str(options.json) == "-", highlight=False, soft_wrap=True)
@@ -118,6 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console.print("note: this model's value head was not trained, so how sure it is means nothing")
     if options.png is not None:
         _draw(options.png, puzzle, board, found)
+    if options.gif is not None:
+        _animate(options.gif, puzzle, board, found)
     cli.write_json(
         options.json, {"checkpoint": str(trained.path), "puzzle": puzzle.name, "steps": steps, "results": results}
     )
@@ -184,6 +202,12 @@ def _draw(path: Path, puzzle: Puzzle, board: Tensor, found: Solutions) -> None:
     from latent_rl.figures import save, trajectory
 
     save(trajectory(puzzle, board, None, found.answers[:, 0], found.confidence[:, 0]), path)
+
+
+def _animate(path: Path, puzzle: Puzzle, board: Tensor, found: Solutions) -> None:
+    from latent_rl.animation import animate
+
+    animate(path, puzzle, board, None, found.answers[:, 0], found.confidence[:, 0], found.passes)
 
 
 if __name__ == "__main__":

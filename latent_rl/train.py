@@ -22,8 +22,10 @@ EXAMPLE = """\
   python -m latent_rl.train --resume runs/sudoku-6x6-pi-0 budget.seconds=900"""
 
 
-def train(config: Config, run_dir: Path, *, resume: bool = False) -> Summary:
+def train(config: Config, run_dir: Path, *, resume: bool = False, init: Path | None = None) -> Summary:
     """Train until the budget is spent; the summary returned also lies in the run directory.
+
+    With `init`, a checkpoint of ours or of the official code, the network starts with its weights.
 
     Raises:
         UserError: if the configuration, the data or the checkpoint to resume from do not fit.
@@ -38,7 +40,7 @@ def train(config: Config, run_dir: Path, *, resume: bool = False) -> Summary:
 
     if not resume:
         prepare_run_dir(run_dir, config)
-    session = Session(config)
+    session = Session(config, init)
     mlflow_run_id = None
     if resume:
         mlflow_run_id = session.restore(run_dir)
@@ -119,9 +121,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--config", default=DEFAULT_PRESET, metavar="NAME|FILE", help="preset or YAML file")
     parser.add_argument("--resume", type=Path, metavar="RUN_DIR", help="continue a run from its checkpoint")
+    parser.add_argument(
+        "--init", type=Path, metavar="CHECKPOINT", help="start from these weights, ours or official ones"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the summary there; - for the screen")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as optimizer.lr=3e-4")
     options = parser.parse_args(arguments)
+    if options.resume is not None and options.init is not None:
+        parser.error("--resume goes on from its own weights: leave out --init")
 
     if options.resume is not None:
         run_dir = options.resume
@@ -131,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         config = load_config(options.config, options.overrides)
         run_dir = choose_run_dir(config)
-    summary = train(config, run_dir, resume=options.resume is not None)
+    summary = train(config, run_dir, resume=options.resume is not None, init=options.init)
     cli.write_json(options.json, summary.model_dump())
     if str(options.json) != "-":
         summary.print(tracking_uri=config.tracking.uri if config.tracking.enabled else None)

@@ -29,7 +29,7 @@ def run_dir(tmp_path_factory, cache):
 @pytest.fixture
 def known(monkeypatch, cache):
     model = oracle(tiny_config(cache))
-    monkeypatch.setattr("latent_rl.checkpoint.load_model", lambda path, device: model)
+    monkeypatch.setattr("latent_rl.checkpoint.load_model", lambda path, device, **settings: model)
     return model
 
 

@@ -41,7 +41,7 @@ def run_dir(tmp_path_factory, cache):
 def known(monkeypatch, cache):
     """Programs load the oracle instead of a checkpoint; returns it."""
     model = oracle(tiny_config(cache))
-    monkeypatch.setattr("latent_rl.checkpoint.load_model", lambda path, device: model)
+    monkeypatch.setattr("latent_rl.checkpoint.load_model", lambda path, device, **settings: model)
     return model
 
 
