@@ -58,7 +58,10 @@ def cell_margin(reference: Tensor, conditional: Tensor, solution: Tensor, weight
     """
     policy = guided_logits(reference, conditional, weight).softmax(-1)
     residual = conditional - reference
-    return _at(residual, solution) - _counted(solution, (policy * residual).sum(-1))
+    # As the mean of differences to dl[y*], not the difference of means: where the policy is all but sure of y* both
+    # means are nearly equal, and their difference would be rounding, sign included.
+    ahead = _at(residual, solution).unsqueeze(-1) - residual
+    return _counted(solution, (policy * ahead).sum(-1))
 
 
 def advantage_margin(reference: Tensor, conditional: Tensor, solution: Tensor, weight: float | Tensor = 0.0) -> Tensor:

@@ -85,7 +85,7 @@ def _draw_meter(axes: Axes, sure: float | None) -> None:
     """How sure the value head is: a bar with its number in words."""
     axes.clear()
     axes.set_axis_off()
-    axes.set_xlim(0, 1)
+    axes.set_xlim(-0.02, 1.02)
     axes.set_ylim(0, 1)
     axes.add_patch(Rectangle((0, 0.15), 1, 0.7, facecolor="white", edgecolor=FRAME, linewidth=0.8))
     axes.add_patch(Rectangle((0, 0.15), sure or 0.0, 0.7, facecolor=BLUE, alpha=0.45, linewidth=0))

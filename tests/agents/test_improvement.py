@@ -77,6 +77,17 @@ def test_by_hand():
     assert advantage_margin(before, after, torch.full((1, 3), IGNORE)).tolist() == [0.0]
 
 
+@pytest.mark.parametrize("gap", [15.0, 30.0, 60.0])
+def test_the_sign_survives_where_the_policy_is_sure(gap):
+    # softmax gives the right token 1.0 in float32; what remains of the margin is the share of the other two tokens.
+    torch.manual_seed(0)
+    before = torch.tensor([gap, 0.0, -1.0]) + 0.1 * torch.randn(1, 200, 3)
+    after = before + 5 * torch.randn(1, 200, 3)
+    solution = torch.zeros(1, 200, dtype=torch.int64)
+    exact = cell_margin(before.double(), after.double(), solution)
+    torch.testing.assert_close(cell_margin(before, after, solution).double(), exact, rtol=1e-2, atol=0.0)
+
+
 def test_guidance():
     torch.manual_seed(0)
     before, after = torch.randn(2, 2, 5, 4)
