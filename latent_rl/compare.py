@@ -79,7 +79,7 @@ def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
     first = plans[0].config
     parent = first.model_copy(update={"name": f"compare-{Path(question.preset).stem}"})
     with start_tracking(parent, known_parent_run(question.out), parent_parameters(question, plans)) as tracker:
-        report(question, plans, tracker.run_id)
+        comparison = report(question, plans, tracker.run_id)
         for number, plan in enumerate(plans, start=1):
             title = f"run {number} of {len(plans)}: scheme {plan.scheme}, seed {plan.seed}"
             if Run.finished(plan.run_dir):
@@ -91,8 +91,7 @@ def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
             except KeyboardInterrupt:
                 console.print("the same command goes on with the whole comparison", highlight=False)
                 raise
-            report(question, plans, tracker.run_id)
-        comparison = report(question, plans, tracker.run_id)
+            comparison = report(question, plans, tracker.run_id)
         tracker.metrics(parent_metrics(comparison), 0)
         for path in (question.out / REPORT_FILE, question.out / TABLE_FILE):
             tracker.artifact(path)
@@ -144,7 +143,10 @@ def check_same_settings(plan: Plan) -> None:
     file = plan.run_dir / "config.yaml"
     if not file.exists():
         return
-    there, here = flatten(load_resolved(file)), flatten(plan.config)
+    try:
+        there, here = flatten(load_resolved(file)), flatten(plan.config)
+    except UserError as error:
+        raise UserError(f"{file} is no configuration of this version of latent_rl: {error}") from None
     for key in dict.fromkeys([*here, *there]):
         if there.get(key) != here.get(key) and not key.startswith(FREE_KEYS):
             raise UserError(

@@ -1,8 +1,9 @@
 """What a comparison of schemes says: means and intervals over seeds, costs of a target accuracy, ratios of costs.
 
-Intervals are 95%. Over seeds they are Student's t intervals of the mean; one seed alone has the Wilson interval of its
-test puzzles for accuracy (which knows nothing of how runs differ) and none for costs. A ratio is the ratio of the means
-that stand in the table; its interval is Welch's t on the logarithm (delta method), so that it needs two seeds a side.
+Intervals are 95%. Over seeds they are Student's t intervals of the mean; one seed alone, or seeds that all agree, have
+the Wilson interval of the test puzzles for accuracy (which knows nothing of how runs differ) and none for costs. A
+ratio is the ratio of the means that stand in the table; its interval is Welch's t on the logarithm (delta method), so
+that it needs two seeds a side.
 """
 
 from __future__ import annotations
@@ -208,15 +209,20 @@ def mean_interval(values: Sequence[float], *, within: tuple[float, float] = (-ma
 
 
 def share_interval(shares: Sequence[float], puzzles: int) -> Estimate:
-    """Mean share of puzzles over seeds with its t interval; Wilson's binomial interval if there is one seed alone."""
-    if len(shares) > 1:
+    """Mean share of puzzles over seeds with its t interval.
+
+    One seed alone has Wilson's binomial interval instead, and so have seeds that agree, such as all at 100%: a t
+    interval of no width would claim that a million puzzles were tried.
+    """
+    if len(set(shares)) > 1:
         return mean_interval(shares, within=(0.0, 1.0))
     share, z = shares[0], statistics.NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     centre = (share + z * z / (2 * puzzles)) / (1 + z * z / puzzles)
     half = z / (1 + z * z / puzzles) * math.sqrt(share * (1 - share) / puzzles + z * z / (4 * puzzles**2))
     # Rounding may put an end of the interval just beyond a share of 0 or 1.
     low, high = max(0.0, centre - half), min(1.0, centre + half)
-    return Estimate([share], share, low, high, f"binomial (Wilson) over {puzzles} puzzles of one seed")
+    whose = "of one seed" if len(shares) == 1 else f"because all {len(shares)} seeds agree"
+    return Estimate(list(shares), share, low, high, f"binomial (Wilson) over {puzzles} puzzles {whose}")
 
 
 def ratio_of_means(above: Sequence[float], below: Sequence[float]) -> Ratio:

@@ -57,8 +57,9 @@ def figures(comparison: Comparison, schemes: Sequence[str]) -> dict[str, Figure]
     axes = readout.axes[0]
     axes.set_xscale("log")
     axes.set_xlabel("network passes spent on one test puzzle (logarithmic)")
-    costs = sorted({passes for run in comparison.runs for passes, _ in run.readout(metric)})
-    axes.set_xticks(_apart(costs))
+    costs = [[passes for passes, _ in run.readout(metric)] for run in comparison.runs]
+    # What a scheme's whole answer costs is labelled before what the way there costs.
+    axes.set_xticks(_apart([*(cost[-1] for cost in costs), *(place for cost in costs for place in cost)]))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
     return {"train_passes": passes, "train_seconds": seconds, "eval_passes": readout}
@@ -138,17 +139,17 @@ def _draw(axes: Axes, scheme: str, style: Style, curves: Sequence[Points]) -> No
 
 def _curve(run: Run, metric: Metric, cost: str) -> Points:
     accuracy = "solved_rate" if metric == "solved" else "exact_accuracy"
-    # The evaluations of one moment (a resumed run repeats none, but the last one may fall on the end) count once.
+    # Of two evaluations at one moment (a run stopped on its last update evaluates again) the later one counts.
     return sorted({getattr(point, cost): getattr(point, accuracy) for point in run.history}.items())
 
 
 def _apart(places: Sequence[float], factor: float = 1.35) -> list[float]:
-    """Those places that leave room for a label on a logarithmic axis; the last one is always among them."""
+    """Those places, the first ones first, that leave room for a label each on a logarithmic axis."""
     kept: list[float] = []
-    for place in sorted(places, reverse=True):
-        if not kept or kept[-1] / place >= factor:
+    for place in places:
+        if all(max(place / other, other / place) >= factor for other in kept):
             kept.append(place)
-    return kept[::-1]
+    return sorted(kept)
 
 
 def _short_number(value: float, _: int) -> str:

@@ -1,0 +1,283 @@
+"""Comparing schemes: what the program leaves behind, going on after a stop, and the statistics by hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+
+from latent_rl import cli
+from latent_rl.compare import main
+from latent_rl.comparison import Comparison, Run, mean_interval, ratio_of_means, share_interval
+from latent_rl.comparison_figures import spread
+from latent_rl.comparison_tables import grids, markdown, notes
+from latent_rl.envs import register_puzzle, registered_ids
+from latent_rl.history import Milestone, read_history
+from latent_rl.session import Session
+from latent_rl.summary import Summary
+from latent_rl.tracking import Tracker
+
+TINY = [
+    "env.id=tests/Backwards-v0",
+    "env.options={train: 60, test: 12}",
+    "network={width: 8, layers: 1, heads: 2, multiple_of: 8}",
+    "collector.num_envs=4",
+    "evaluation.points=4",
+    "optimizer.warmup_updates=3",
+    "tracking.enabled=false",
+]
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    # Each run's own figures have tests of their own, and take most of the time here.
+    monkeypatch.setattr("latent_rl.tracking.result_figures", lambda *_: {})
+    if "tests/Backwards-v0" not in registered_ids():
+        register_puzzle("tests/Backwards-v0", "toy_puzzle:Backwards")
+
+
+def run(*arguments: str) -> None:
+    main([*TINY, *arguments])
+
+
+def report(folder: str) -> dict[str, Any]:
+    return json.loads((Path(folder) / "compare.json").read_text())
+
+
+def timeless(value: Any) -> Any:
+    """A report without what no two runs share: times, and where the files lie."""
+    if isinstance(value, dict):
+        other = ("run_dir", "checkpoint", "command")
+        return {key: timeless(leaf) for key, leaf in value.items() if "second" not in key and key not in other}
+    return [timeless(leaf) for leaf in value] if isinstance(value, list) else value
+
+
+def test_schemes_meet_the_same_budget_and_leave_a_report(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--schemes", "trm", "pi", "trm:optimizer.lr=5e-4", "--seeds", "2", "--budget-passes", "1000")
+    run(*arguments, "--out", "c", "--json", "again.json", "--target-accuracy", "0.999")
+    found = report("c")
+    assert found == json.loads(Path("again.json").read_text())
+    assert found["complete"] and found["schemes"] == ["trm", "pi"] and found["seeds"] == [0, 1]
+    assert [(entry["scheme"], entry["seed"]) for entry in found["runs"]] == [
+        ("trm", 0),
+        ("pi", 0),
+        ("trm", 1),
+        ("pi", 1),
+    ]
+    for entry, passes in zip(found["runs"], (4 * 21, 4 * 3, 4 * 21, 4 * 3), strict=True):
+        # The first update that reaches the budget is the last one.
+        assert entry["summary"]["train_passes_total"] == -(-1000 // passes) * passes
+        assert len(entry["curve"]) == 4
+        assert entry["curve"][-1]["train_passes"] == entry["summary"]["train_passes_total"]
+        assert [point["eval_passes"] for point in entry["readout"]][-1] == entry["summary"]["eval_passes_per_puzzle"]
+    assert found["differing_settings"]["optimizer.lr"]["trm"] == 5e-4
+    assert found["differing_settings"]["network.cycles"] == {"trm": 3, "pi": 1}
+    assert not {"network.width", "optimizer.name", "collector.num_envs"} & found["differing_settings"].keys()
+    ratios = found["ratios"][0]
+    assert (ratios["baseline"], ratios["scheme"]) == ("trm", "pi")
+    assert ratios["eval_passes_per_puzzle"]["value"] == pytest.approx(336 / 18)
+    assert ratios["train_passes_to_target"]["value"] is None
+
+    table = Path("c/compare.md").read_text()
+    assert "| optimizer.lr | 0.0005 (given) |" in table
+    assert "not reached in 2 of 2 seeds" in table
+    for name in ("train_passes", "train_seconds", "eval_passes"):
+        assert f"(figures/{name}.png)" in table
+        assert Path(f"c/figures/{name}.png").read_bytes().startswith(b"\x89PNG")
+    screen = capsys.readouterr()
+    assert "run 4 of 4: scheme pi, seed 1" in screen.err
+    assert "How many times as much" in screen.out
+
+    # Asking another question of the same runs trains nothing.
+    before = Path("c/pi-0/checkpoint/training.pt").stat().st_mtime_ns
+    run(*arguments, "--out", "c", "--metric", "exact", "--target-accuracy", "0.01", "--json", "-")
+    assert json.loads(capsys.readouterr().out)["metric"] == "exact"
+    assert Path("c/pi-0/checkpoint/training.pt").stat().st_mtime_ns == before
+
+
+def test_a_stopped_comparison_goes_on_to_the_same_numbers(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--schemes", "dis", "pi", "--seeds", "1", "--target-accuracy", "0.001", "--metric", "exact")
+    run(*arguments, "budget={seconds: null, updates: 30}", "--out", "straight")
+    learn: Callable = Session.learn
+
+    def learn_then_signal(session: Session, batch: object) -> object:
+        metrics = learn(session, batch)
+        if session.config.scheme == "pi" and session.updates == 17:
+            os.kill(os.getpid(), signal.SIGINT)
+        return metrics
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Session, "learn", learn_then_signal)
+        run(*arguments, "budget={seconds: null, updates: 30}", "--out", "stopped")
+    assert not report("stopped")["complete"]
+    assert [entry["scheme"] for entry in report("stopped")["runs"]] == ["dis"]
+    capsys.readouterr()
+    finished = Path("stopped/dis-0/checkpoint/training.pt").stat().st_mtime_ns
+    run(*arguments, "budget={seconds: null, updates: 30}", "--out", "stopped")
+    assert "run 1 of 2: scheme dis, seed 0: finished before" in capsys.readouterr().err
+    assert Path("stopped/dis-0/checkpoint/training.pt").stat().st_mtime_ns == finished
+    assert timeless(report("stopped")) == timeless(report("straight"))
+    assert [point.updates for point in read_history(Path("stopped/pi-0"))] == [8, 15, 23, 30]
+
+
+def test_runs_are_children_of_one_mlflow_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What a model looks like in MLflow has tests of its own, and takes seconds.
+    monkeypatch.setattr(Tracker, "model", lambda *_: None)
+    store = [*TINY[:-1], "tracking.uri=sqlite:///store.db"]
+    arguments = ["--schemes", "pi", "--budget-passes", "100", "--out", "c"]
+    main([*store, *arguments, "--seeds", "1"])
+    main([*store, *arguments, "--seeds", "2"])
+    assert mlflow.active_run() is None
+    mlflow.set_tracking_uri(None)
+    client = MlflowClient("sqlite:///store.db")
+    runs = client.search_runs([client.get_experiment_by_name("latent_rl").experiment_id])
+    by_name = {entry.info.run_name: entry for entry in runs}
+    assert by_name.keys() == {"compare-sudoku-4x4", "pi-0", "pi-1"}, "going on must not make a second parent"
+    parent = by_name["compare-sudoku-4x4"]
+    assert parent.info.run_id == report("c")["mlflow_run_id"]
+    assert parent.info.status == "FINISHED"
+    assert parent.data.params["compare.schemes"] == '["pi"]'
+    assert "pi/accuracy" in parent.data.metrics
+    assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {
+        "compare.json",
+        "compare.md",
+        "figures",
+    }
+    for name in ("pi-0", "pi-1"):
+        assert by_name[name].data.tags["mlflow.parentRunId"] == parent.info.run_id
+        assert "eval/exact_accuracy" in by_name[name].data.metrics
+
+
+def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """Run the program as the shell does; it must leave with code 2 after one line, which is returned."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        cli.run_program(lambda: run(*arguments))
+    assert caught.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def test_mistakes_are_one_line_and_code_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "unknown scheme 'diss'; did you mean 'dis'" in fails(capsys, "--schemes", "diss")
+    assert "'tmr' is none of the schemes compared; did you mean 'trm'" in fails(capsys, "tmr:optimizer.lr=1")
+    assert "names a scheme twice" in fails(capsys, "--schemes", "pi", "pi")
+    assert "at least 1, got 0" in fails(capsys, "--seeds", "0")
+    assert "invalid int value: 'many'" in fails(capsys, "--seeds", "many")
+    assert "not allowed with" in fails(capsys, "--budget-seconds", "3", "--budget-passes", "3")
+    assert "budget.seconds" in fails(capsys, "--budget-seconds", "-1")
+    assert "such as 0.9, got 90" in fails(capsys, "--target-accuracy", "90")
+    assert "seed= cannot be set here" in fails(capsys, "seed=3")
+    assert "unknown config key 'optimizer.lrr'" in fails(capsys, "pi:optimizer.lrr=3")
+    assert "env.options.test differs between the schemes (12, 12, 5)" in fails(capsys, "pi:env.options.test=5")
+    assert not Path("runs").exists()
+
+
+def test_a_folder_of_other_settings_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--schemes", "pi", "--seeds", "1", "--budget-passes", "50", "--out", "c")
+    run(*arguments)
+    assert "c/pi-0 was made with optimizer.lr=" in fails(capsys, *arguments, "optimizer.lr=0.123")
+    assert "c/pi-0 was made with budget.passes=50, not 60" in fails(capsys, *arguments, "budget.passes=60")
+    run(*arguments, "tracking.every_updates=7")
+    Path("c/compare.json").write_text("{")
+    assert "c/compare.json is no report of a comparison" in fails(capsys, *arguments)
+
+
+def made(scheme: str, seed: int, curve: list[float], readout: list[float], passes_per_step: int) -> Run:
+    """A finished run whose k-th evaluation came after k thousand passes and k seconds."""
+    history = [
+        Milestone(k, float(k), 1000 * k, accuracy, accuracy, accuracy, readout, readout, puzzles=100, seconds=2.0)
+        for k, accuracy in enumerate(curve, start=1)
+    ]
+    summary = Summary(
+        puzzle="toy", scheme=scheme, seed=seed, device="cpu", parameters=7, updates=len(curve), puzzles_seen=500,
+        train_seconds=float(len(curve)), eval_puzzles=100, exact_accuracy=curve[-1], solved_rate=curve[-1],
+        cell_accuracy=curve[-1], accuracy_by_step=readout, eval_passes_per_puzzle=passes_per_step * len(readout),
+        train_passes_total=1000 * len(curve), train_passes_per_puzzle=2.0, baseline_passes_per_puzzle=336,
+        savings_vs_trm=1.0, checkpoint="model.pt", mlflow_run_id=None,
+    )  # fmt: skip
+    return Run(scheme, seed, Path("c"), summary, history)
+
+
+SLOW = [
+    made("trm", 0, [0.1, 0.5, 0.7, 0.8], [0.2, 0.6, 0.7, 0.8], 21),
+    made("trm", 1, [0.2, 0.6, 0.8, 0.9], [0.2, 0.6, 0.896, 0.9], 21),
+]
+QUICK = [made("pi", 0, [0.7, 0.9], [0.5, 0.9], 3), made("pi", 1, [0.5, 0.75, 0.9], [0.5, 0.9], 3)]
+
+
+def test_costs_and_ratios() -> None:
+    found = Comparison.of([*SLOW, *QUICK], ["trm", "pi"], "solved", 0.7)
+    trm, pi = found.results
+    assert trm.accuracy.by_seed == [0.8, 0.9] and trm.accuracy.mean == pytest.approx(0.85)
+    assert trm.eval_passes_per_puzzle.mean == 84
+    assert trm.eval_passes_to_own_accuracy.by_seed == [84, 63]
+    assert trm.train_passes_to_target.by_seed == [3000, 3000]
+    assert pi.train_passes_to_target.by_seed == [1000, 2000]
+    assert pi.train_seconds_to_target.by_seed == [1, 2]
+    assert pi.eval_puzzles_per_second.mean == 50
+    assert pi.train_puzzles_per_second.by_seed == [250, pytest.approx(500 / 3)]
+    (ratios,) = found.ratios
+    assert ratios.baseline_accuracy == trm.accuracy and ratios.accuracy == pi.accuracy
+    assert ratios.eval_passes_per_puzzle.value == 84 / 6
+    assert ratios.eval_passes_per_puzzle.note == "the same in every seed"
+    assert ratios.train_passes_to_target.value == 3000 / 1500
+    assert ratios.train_passes_to_target.low < 2 < ratios.train_passes_to_target.high
+
+
+def test_a_target_that_was_not_reached_has_no_number() -> None:
+    found = Comparison.of([*SLOW, *QUICK], ["trm", "pi"], "solved", 0.85)
+    trm, pi = found.results
+    assert trm.train_passes_to_target.by_seed == [None, 4000]
+    assert trm.train_passes_to_target.estimate is None
+    assert pi.train_passes_to_target.estimate.mean == 2500
+    (ratios,) = found.ratios
+    assert ratios.train_passes_to_target.value is None
+    assert ratios.train_passes_to_target.note == "trm: not reached in 1 of 2 seeds"
+    table = markdown("t", grids(found, {}), notes(found), {})
+    assert "| training passes to 85.0% | not reached in 1 of 2 seeds | 2,500 [0, 8,853] |" in table
+    assert "| training passes to 85.0% | trm: not reached in 1 of 2 seeds |" in table
+
+
+def test_without_trm_the_first_scheme_is_the_baseline() -> None:
+    found = Comparison.of(QUICK + [made("dis", 0, [0.5], [0.5], 3)], ["dis", "pi"], "exact", 0.7)
+    assert [(ratios.baseline, ratios.scheme) for ratios in found.ratios] == [("dis", "pi")]
+    assert Comparison.of([], ["dis", "pi"], "exact", 0.7).results == []
+
+
+def test_intervals_by_hand() -> None:
+    # Mean 2, standard deviation 1, t(2; 97.5%) = 4.302653: half width 4.302653 / sqrt(3).
+    found = mean_interval([1.0, 2.0, 3.0])
+    assert (found.mean, found.low, found.high) == pytest.approx((2.0, -0.484138, 4.484138), abs=1e-6)
+    assert mean_interval([1.0, 2.0, 3.0], within=(0.0, 4.0)).low == 0.0
+    assert mean_interval([5.0]).low is None
+    # Wilson's interval of 8 in 10, as in the tables.
+    found = share_interval([0.8], 10)
+    assert (found.low, found.high) == pytest.approx((0.490162, 0.943318), abs=1e-6)
+    assert "of one seed" in found.method
+    found = share_interval([1.0, 1.0, 1.0], 100)
+    assert (found.low, found.high) == pytest.approx((0.963007, 1.0), abs=1e-6)
+    assert "all 3 seeds agree" in found.method
+    # Both means have the relative variance (1/11)^2, so 2 degrees of freedom: exp(4.302653 * sqrt(2) / 11) = 1.738771.
+    ratio = ratio_of_means([10.0, 12.0], [1.0, 1.2])
+    assert (ratio.value, ratio.low, ratio.high) == pytest.approx((10.0, 5.751188, 17.38771), rel=1e-5)
+    assert ratio_of_means([10.0], [1.0, 1.2]).low is None
+
+
+def test_a_band_covers_what_all_seeds_cover() -> None:
+    places, mean, low, high = spread([[(0.0, 0.0), (4.0, 0.8)], [(1.0, 0.4), (3.0, 1.0), (5.0, 1.0)]])
+    assert places.tolist() == [1.0, 3.0, 4.0]
+    assert mean.tolist() == pytest.approx([0.3, 0.8, 0.9])
+    assert low.tolist() == pytest.approx([0.2, 0.6, 0.8])
+    assert high.tolist() == pytest.approx([0.4, 1.0, 1.0])
