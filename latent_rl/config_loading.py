@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -39,14 +40,23 @@ def load_config(source: str = DEFAULT_PRESET, overrides: Sequence[str] = ()) -> 
     scheme = changes.get("scheme", preset.get("scheme", Config.model_fields["scheme"].default))
     if not isinstance(scheme, str):
         raise UserError(f"scheme: expected a name or a file, got {scheme!r}")
-    if changes.get("env", {}).get("id", preset.get("env", {}).get("id")) != preset.get("env", {}).get("id"):
+    name = Path(source).stem
+    puzzle_id = _puzzle_id(changes)
+    if puzzle_id is not None and puzzle_id != _puzzle_id(preset):
         # Another puzzle than the preset's: the preset's arguments of the puzzle mean nothing to it.
-        preset = {**preset, "env": {key: value for key, value in preset["env"].items() if key != "options"}}
+        preset = {**preset, "env": {key: value for key, value in preset.get("env", {}).items() if key != "options"}}
+        name = re.sub(r"-v\d+$", "", re.split(r"[:/]", puzzle_id)[-1]).lower()
     merged = merge(_read(scheme, folder="scheme", kind="scheme"), preset, changes, {"scheme": scheme})
     if "name" not in merged:
         seed = merged.get("seed", Config.model_fields["seed"].default)
-        merged["name"] = f"{Path(source).stem}-{Path(scheme).stem}-{seed}"
+        merged["name"] = f"{name}-{Path(scheme).stem}-{seed}"
     return validate(merged)
+
+
+def _puzzle_id(values: Mapping[str, Any]) -> str | None:
+    env = values.get("env")
+    found = env.get("id") if isinstance(env, Mapping) else None
+    return found if isinstance(found, str) else None
 
 
 def load_resolved(path: Path, overrides: Sequence[str] = ()) -> Config:

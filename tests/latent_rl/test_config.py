@@ -76,6 +76,7 @@ def test_overrides_are_yaml_and_may_touch_the_same_section() -> None:
         ("collector.num_envs=2.5", r"collector.num_envs: .*integer.*got 2.5"),
         ("network.mixer=conv", r"network.mixer: .*'attention' or 'mlp', got 'conv'"),
         ("optimizer=3", r"optimizer: .*got 3"),
+        ("env=3", r"env: .*got 3"),
         ("scheme=tmr", r"unknown scheme 'tmr'; did you mean 'trm'"),
         ("scheme=3", r"scheme: expected a name or a file, got 3"),
         ("seed", r"'seed' is not of the form key=value"),
@@ -113,5 +114,7 @@ def test_files_that_are_missing_or_no_configuration(tmp_path) -> None:
 def test_another_puzzle_drops_the_options_of_the_presets_puzzle() -> None:
     config = load_config("sudoku-4x4", ["env.id=latent_rl/NQueens-v0", "env.options.size=8"])
     assert config.env.options == {"size": 8}
+    assert config.name == "nqueens-pi-0"
+    assert load_config("sudoku-4x4", ["env.id=my.puzzles:LightsOut-v2"]).name == "lightsout-pi-0"
     same = load_config("sudoku-4x4", ["env.id=latent_rl/Sudoku-v0", "env.options.seed=8"])
     assert same.env.options["size"] == 4
