@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from tiny_models import oracle, save_untrained, tiny_config
 
 from latent_rl import cli
@@ -108,6 +109,33 @@ def test_several_puzzles_from_standard_input(capsys, monkeypatch, known) -> None
     assert [result["puzzle"] for result in results] == lines
     assert not any(result["solved"] for result in results)
     assert f"0 of {len(lines)} puzzles solved" in captured.err
+
+
+def test_margins_need_the_solutions_and_cost_nothing(known) -> None:
+    puzzle = build_puzzle(known.config)
+    test = puzzle.instances("test")
+    plain, informed = (solve(known.reasoner, puzzle, test.inputs, 3, key) for key in (None, test.solutions))
+    assert plain.margins is None
+    assert informed.passes == plain.passes
+    assert informed.margins.shape == (3, len(test)) and not informed.margins.requires_grad
+    assert (informed.margins[1:] > 0).all()
+
+
+def test_the_steps_can_be_animated(capsys, known, tmp_path) -> None:
+    program("anything", LINE, "--steps", 4, "--gif", tmp_path / "steps.gif")
+    with Image.open(tmp_path / "steps.gif") as film:
+        assert film.n_frames == 1 + 4
+    two = tmp_path / "two.txt"
+    two.write_text(f"{LINE}\n{LINE}\n")
+    capsys.readouterr()
+    assert "--gif draws one puzzle, got 2" in mistake(capsys, "anything", "--file", two, "--gif", tmp_path / "x.gif")
+
+
+def test_settings_stand_beside_the_puzzle(capsys, known, run_dir) -> None:
+    program("anything", "threads=1", LINE)
+    assert "step 1" in capsys.readouterr().out
+    assert "network.width is settled by training" in mistake(capsys, run_dir, LINE, "network.width=3")
+    assert "one PUZZLE at a time, got 2" in mistake(capsys, run_dir, LINE, LINE)
 
 
 def test_an_unsolved_puzzle_is_no_error(capsys, run_dir) -> None:
