@@ -120,7 +120,7 @@ def _guidance(found: Analysis) -> str:
     if won <= 2 * error:
         return text + (
             f"which is within two standard errors of the accuracy ({200 * error:.1f} points), with w chosen on these "
-            "very puzzles: no evidence that guidance helps here."
+            "very puzzles: too little to say that guidance helps."
         )
     return text + (
         f"more than two standard errors ({200 * error:.1f} points). The weight was chosen on these very puzzles, so "

@@ -20,6 +20,8 @@ from latent_rl.build import build_puzzle
 from latent_rl.checkpoint import load_model
 from latent_rl.evaluation import evaluate
 from latent_rl.ledger import Ledger
+from latent_rl.reporting import evaluation_metrics, result_figures
+from latent_rl.session import Session
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +169,7 @@ def test_findings_in_words() -> None:
     assert "From step 2 on every step is dead" in dead and "50% of the network passes, 10% of them" in dead
     assert "w = 2, wins 6.0 points" in guidance and "more than two standard errors" in guidance
     within = replace(found, guided_accuracy_by_step=[[0.5] * 3] * 3 + [[0.8, 0.9, 0.905]])
-    assert "no evidence that guidance helps" in findings(within)[3]
+    assert "too little to say that guidance helps" in findings(within)[3]
     none = replace(found, guided_accuracy_by_step=[[0.5] * 3] * 3 + [[0.9, 0.9, 0.9]])
     assert "No weight" in findings(none)[3]
     harm = replace(found, accuracy_by_step=[0.5, 0.97, 0.92, 0.9])
@@ -244,3 +246,17 @@ def test_a_folder_that_cannot_be_made(capsys, run_dir, tmp_path) -> None:
     with pytest.raises(SystemExit):
         run(run_dir, "--out", tmp_path / "file")
     assert "cannot make the folder" in capsys.readouterr().err
+
+
+def test_evaluations_in_training_report_the_same_numbers(cache) -> None:
+    session = Session(tiny_config(cache, "tracking.enabled=false", "collector.num_envs=2"))
+    session.learn(next(session.collect()))
+    found = session.evaluate()
+    metrics = evaluation_metrics(session, found)
+    for step in range(3):
+        assert metrics[f"eval/margin_step_{step + 1:02d}"] == found.margin_by_step[step]
+        assert metrics[f"eval/dead_share_step_{step + 1:02d}"] == found.dead_share_by_step[step]
+    figures = result_figures(session, found)
+    assert "improvement_by_step" in figures
+    labels = [axes.get_xlabel() for axes in figures["trajectory"].axes if axes.axison]
+    assert all("margin" in label for label in labels[1:])
