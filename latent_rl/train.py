@@ -38,14 +38,10 @@ def train(config: Config, run_dir: Path, *, resume: bool = False, init: Path | N
     from latent_rl.summary import Summary
     from latent_rl.tracking import start_tracking
 
-    if not resume:
-        prepare_run_dir(run_dir, config)
     session = Session(config, init)
-    mlflow_run_id = None
-    if resume:
-        mlflow_run_id = session.restore(run_dir)
-        # Only now: a resume that is refused must leave the run as it was.
-        prepare_run_dir(run_dir, config)
+    mlflow_run_id = session.restore(run_dir) if resume else None
+    # Only now: a start that is refused leaves nothing behind, and a refused resume leaves the run as it was.
+    prepare_run_dir(run_dir, config)
     chart = Every(config.tracking.every_updates, session.updates)
     points = config.evaluation.points
     evaluation = (
