@@ -10,6 +10,7 @@ from .latent_env import LatentRecursionEnv
 from .puzzle import IGNORE, PAD, Instances, Puzzle, PuzzleError, Split
 from .registration import make_puzzle, puzzle_from_id, register_puzzle, registered_ids
 from .rewards import Progress, Reward
+from .sources import check_disjoint
 from .vector_env import LatentRecursionVectorEnv
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "PuzzleError",
     "Reward",
     "Split",
+    "check_disjoint",
     "check_puzzle",
     "make_puzzle",
     "puzzle_from_id",

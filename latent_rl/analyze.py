@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from latent_rl.ledger import Ledger
 
     trained, config, puzzle = open_model(options, options.overrides)
-    instances = instances_to_test(puzzle, options.puzzles)
+    instances = instances_to_test(trained, config, puzzle, options.puzzles)
     folder = options.out or default_folder(trained)
     make_folder(folder)
     ledger = Ledger()

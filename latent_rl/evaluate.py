@@ -58,7 +58,7 @@ def measure(
     from latent_rl.evaluation import evaluate
     from latent_rl.ledger import Ledger
 
-    instances = instances_to_test(puzzle, puzzles)
+    instances = instances_to_test(trained, config, puzzle, puzzles)
     ledger = Ledger()
     ledger.watch(trained.reasoner.network)
     with progress_bar("evaluating", len(instances)) as advance:

@@ -149,7 +149,7 @@ def trajectory(
             axes.set_xlabel("the puzzle", fontsize=10)
         else:
             draw_board(axes, puzzle, inputs, board, solution, changed[number - 1])
-            margin = "" if margins is None else f"\nmargin {float(margins[number - 1]):+.2g}"
+            margin = "" if margins is None else f"\nmargin {_signed(margins[number - 1])}"
             axes.set_xlabel(f"step {number}: {float(confidence[number - 1]):.0%} sure{margin}", fontsize=10)
     figure.legend(
         handles=board_legend(puzzle, solution is not None),
@@ -259,6 +259,11 @@ def _share_axis(axes: Axes) -> None:
     axes.grid(axis="y", color="#e3e3e3", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _signed(value: Tensor) -> str:
+    """A margin for people: two digits, and no rounding error of a sum that is nothing."""
+    return f"{float(value):+.2g}" if abs(float(value)) >= 0.005 else "0"
 
 
 def _short_number(value: float, _: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -119,12 +120,31 @@ def check_same_puzzle(trained: TrainedModel, config: Config, puzzle: Puzzle) -> 
         )
 
 
-def instances_to_test(puzzle: Puzzle, count: int | None) -> Instances:
-    """The first `count` test puzzles, or all of them."""
+def instances_to_test(trained: TrainedModel, config: Config, puzzle: Puzzle, count: int | None) -> Instances:
+    """The first `count` test puzzles, or all of them.
+
+    Raises:
+        UserError: if there are fewer.
+        PuzzleError: if other options than in training made test puzzles that the model was trained on.
+    """
     instances = puzzle.instances("test")
     if count is not None and count > len(instances):
         raise UserError(f"--puzzles {count}: the test split of {puzzle.name} has {len(instances)} puzzles")
+    if config.env.options != trained.config.env.options and not trained.official:
+        _check_unseen(trained, instances)
     return instances[:count]
+
+
+def _check_unseen(trained: TrainedModel, test: Instances) -> None:
+    from latent_rl.build import build_puzzle
+    from latent_rl.envs import PuzzleError, check_disjoint
+
+    try:
+        seen = build_puzzle(trained.config).instances("train")
+    except PuzzleError as error:
+        logging.warning("cannot check that the test puzzles are new to the model: %s", error)
+        return
+    check_disjoint(seen, test, f"what {trained.path} was trained on, and env.options as changed here")
 
 
 @contextmanager

@@ -79,6 +79,12 @@ def test_an_untrained_checkpoint_from_disk_on_more_test_puzzles(capsys, run_dir)
     assert found["exact_accuracy"] == 0.0
 
 
+def test_test_puzzles_that_the_model_was_trained_on_are_refused(capsys, run_dir) -> None:
+    # The same seed with the split moved: what was the training set is now drawn as test puzzles.
+    message = mistake(capsys, run_dir, "env.options.train=2", "env.options.test=24")
+    assert "training and test set share" in message and "was trained on" in message
+
+
 def test_another_puzzle_is_refused_and_both_are_named(capsys, run_dir) -> None:
     shape = mistake(capsys, run_dir, "env.options.size=6")
     assert "sudoku-4x4 (latent_rl/Sudoku-v0, 4 x 4" in shape and "sudoku-6x6 (latent_rl/Sudoku-v0, 6 x 6" in shape
