@@ -24,8 +24,9 @@ lint: $(INSTALLED)  ## check style
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
-benchmark: $(INSTALLED)  ## what environment, collector and logging cost
+benchmark: $(INSTALLED)  ## what environment, collector and logging cost, and the speed of the schemes
 	$(PYTHON) benchmarks/overhead.py $(ARGS)
+	$(PYTHON) benchmarks/throughput.py $(ARGS)
 
 clean:  ## remove the virtual environment (runs stay)
 	rm -rf $(VENV)
