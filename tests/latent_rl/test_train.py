@@ -79,25 +79,6 @@ def test_a_run_leaves_config_checkpoint_summary_and_figures(capsys: pytest.Captu
     assert Path("runs/first-2/summary.json").exists(), "a second run must not overwrite the first"
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_the_ledger_agrees_with_a_network_that_counts_its_own_calls(mode: str) -> None:
-    session = Session(load_config("sudoku-4x4", [*TINY, *MODES[mode], "budget.updates=12"]))
-    counted = {"rows": 0}
-
-    def count(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> None:
-        counted["rows"] += arguments[0].shape[0]
-
-    for reasoner in (session.reasoner, session.learner.averaged_reasoner):
-        reasoner.network.blocks[0].register_forward_pre_hook(count)
-    batches = session.collect()
-    while not session.budget_spent:
-        session.learn(next(batches))
-    found = session.evaluate(20)
-    assert sum(session.ledger.forward.values()) == counted["rows"]
-    assert session.ledger.forward["eval"] == 20 * found.passes_per_puzzle
-    assert session.ledger.train_passes == counted["rows"] - session.ledger.forward["eval"]
-
-
 def test_learning_changes_what_it_should_and_nothing_else() -> None:
     session = Session(load_config("sudoku-4x4", [*TINY, "scheme=dis", "budget.updates=3"]))
     before = {name: value.clone() for name, value in session.reasoner.state_dict().items()}
@@ -141,6 +122,19 @@ def test_a_signal_stops_after_the_update_and_the_run_goes_on(monkeypatch: pytest
     assert not Path("runs/stopped/summary.json").exists()
     main(["--resume", "runs/stopped"])
     assert json.loads(Path("runs/stopped/summary.json").read_text())["updates"] == 9
+
+
+def test_a_compiled_network_learns_the_same_and_is_counted_the_same() -> None:
+    overrides = [*TINY, "network.mixer=mlp", "network.positions=none", "budget.updates=3"]
+    plain, compiled = (Session(load_config("sudoku-4x4", [*overrides, f"compile={on}"])) for on in ("false", "true"))
+    for session in (plain, compiled):
+        torch.manual_seed(0)
+        batches = session.collect()
+        while not session.budget_spent:
+            session.learn(next(batches))
+    assert compiled.ledger.state_dict() == plain.ledger.state_dict()
+    for name, weight in plain.reasoner.named_parameters():
+        torch.testing.assert_close(compiled.reasoner.get_parameter(name), weight, rtol=1e-4, atol=1e-5)
 
 
 def test_training_learns() -> None:
