@@ -1,6 +1,13 @@
 """The recursive reasoner, its policy, learning rules and inference."""
 
-from latent_rl.agents.improvement import advantage_margin, cell_margin, guided_logits, likelihood_gain
+from latent_rl.agents.improvement import (
+    NEGLIGIBLE_MARGIN,
+    advantage_margin,
+    cell_margin,
+    guided_logits,
+    is_dead,
+    likelihood_gain,
+)
 from latent_rl.agents.inference import recurse
 from latent_rl.agents.network import ReasonerConfig, RecursiveReasoner, StepOutput
 from latent_rl.agents.official import CheckpointError, load_official
@@ -10,6 +17,7 @@ from latent_rl.agents.targets import TARGETS, DiffusionTargets, TargetGenerator,
 from latent_rl.agents.value import ReturnHead, ReturnValueLoss, SolvedValueLoss
 
 __all__ = [
+    "NEGLIGIBLE_MARGIN",
     "TARGETS",
     "CheckpointError",
     "ConfidentHalt",
@@ -29,6 +37,7 @@ __all__ = [
     "advantage_margin",
     "cell_margin",
     "guided_logits",
+    "is_dead",
     "likelihood_gain",
     "load_official",
     "recurse",

@@ -11,6 +11,9 @@ advantage margin at `w`. Cross-entropy is convex in `w`, so the margin only fall
 
 A margin at `w = 0` that is not positive therefore says that no weight makes the step help: it is dead compute. All of
 this holds for a cell, and for the mean over the cells of a puzzle.
+
+Latents that have come to rest still tremble in their last bits, and the sign of such a margin is a coin's. So dead is
+already a step that cannot gain as much as `NEGLIGIBLE_MARGIN`.
 """
 
 from __future__ import annotations
@@ -19,6 +22,9 @@ import torch
 from torch import Tensor
 
 from latent_rl.agents.targets import IGNORE
+
+NEGLIGIBLE_MARGIN = 1e-4
+"""Advantage margin, and so the most that the step can gain, in nats a cell, up to which a step counts as dead."""
 
 
 def guided_logits(reference: Tensor, conditional: Tensor, weight: float | Tensor) -> Tensor:
@@ -70,6 +76,11 @@ def advantage_margin(reference: Tensor, conditional: Tensor, solution: Tensor, w
     Arguments and errors are those of `cell_margin`.
     """
     return _mean(cell_margin(reference, conditional, solution, weight), solution)
+
+
+def is_dead(margin: Tensor) -> Tensor:
+    """Whether steps were dead compute, bool `[*B]`, by their margin at `w = 0`, float `[*B]`."""
+    return margin <= NEGLIGIBLE_MARGIN
 
 
 def likelihood_gain(reference: Tensor, conditional: Tensor, solution: Tensor) -> Tensor:

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from latent_rl.agents import RecursiveReasoner, StepOutput, advantage_margin, guided_logits, likelihood_gain, recurse
+from latent_rl.agents import (
+    RecursiveReasoner,
+    StepOutput,
+    advantage_margin,
+    guided_logits,
+    is_dead,
+    likelihood_gain,
+    recurse,
+)
 from latent_rl.envs import Instances, Puzzle
 from latent_rl.evaluation import score
 from latent_rl.ledger import Ledger
@@ -40,7 +48,7 @@ class Analysis:
         margin_by_step: mean advantage margin at the reference, w = 0.
         margin_after_by_step: mean advantage margin at the plain readout, w = 1; below 0 the step went too far.
         margin_quantiles_by_step: `QUANTILES` of the margin at w = 0 over puzzles.
-        dead_share_by_step: share of puzzles whose margin at w = 0 is not positive.
+        dead_share_by_step: share of puzzles whose margin at w = 0 is not above `NEGLIGIBLE_MARGIN`.
         stuck_share_by_step: the part of them whose answer was still wrong before the step: not done, but stuck.
         no_gain_share_by_step: share of puzzles whose solution became no likelier by the step as it was taken.
         changed_cells_by_step: mean share of cells whose answer the step changed (the first: against the puzzle).
@@ -143,7 +151,7 @@ def analyze(
     found = {name: torch.cat([batch[name] for batch in batches], dim=1).double() for name in batches[0]}
     quantiles = found["margin"].quantile(torch.tensor(QUANTILES, dtype=torch.float64), dim=1)
 
-    dead = found["margin"] <= 0
+    dead = is_dead(found["margin"])
     # Before the first step nothing is answered.
     wrong = torch.cat((torch.ones_like(found["exact"][:1]), 1 - found["exact"][:-1])).bool()
 

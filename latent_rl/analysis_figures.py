@@ -119,7 +119,7 @@ def improvement(
     right.set_yticks([0, 0.25, 0.5, 0.75, 1.0])
     right.yaxis.set_major_formatter(PercentFormatter(1.0))
     right.set_ylabel("share of test puzzles")
-    right.set_title("Steps that improve nothing (margin not above 0)", fontsize=11)
+    right.set_title("Steps that improve nothing (no margin)", fontsize=11)
     right.legend(loc="upper left", frameon=False, fontsize=9, ncols=2)
     for axes in (left, right):
         _step_axis(axes, len(margins))
@@ -141,15 +141,16 @@ def movement(found: Analysis) -> Figure:
     right.plot(steps, changed, "s--", color=GREEN, label="puzzles with a changed cell")
     right.set_ylabel("share of cells or puzzles")
     right.set_title("How much of the answer the step changes", fontsize=11)
-    for axes, curves in (
-        (left, (found.y_distance_by_step, found.z_distance_by_step)),
-        (right, (found.changed_cells_by_step, changed)),
-    ):
-        if any(value > 0 for curve in curves for value in curve):
-            # Nothing at all has no place on a logarithmic scale: such points are left out.
-            axes.set_yscale("log", nonpositive="mask")
-            axes.yaxis.set_minor_locator(NullLocator())
-            axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    if any(value > 0 for value in (*found.y_distance_by_step, *found.z_distance_by_step)):
+        # Nothing at all has no place on a logarithmic scale: such points are left out.
+        left.set_yscale("log", nonpositive="mask")
+        left.yaxis.set_minor_locator(NullLocator())
+        left.yaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    # Here nothing at all is the message: linear up to one in a thousand, logarithmic above.
+    right.set_yscale("symlog", linthresh=1e-3)
+    right.set_yticks([0.0, 0.001, 0.01, 0.1, 1.0])
+    right.yaxis.set_minor_locator(NullLocator())
+    for axes in (left, right):
         axes.legend(frameon=False, fontsize=9)
         _step_axis(axes, found.steps)
         _plain(axes)

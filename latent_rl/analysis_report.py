@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from latent_rl.agents import NEGLIGIBLE_MARGIN
 from latent_rl.analysis import ENOUGH_WITHIN, Analysis
 
 FIGURES = {
@@ -190,7 +191,8 @@ def _glossary(found: Analysis) -> list[str]:
         "reference of step 1 is decoded from the initial latent.",
         "- *Advantage margin*: dl[y\\*] - E over a ~ softmax(l_u) of dl[a], mean over the counted cells of a puzzle; "
         "minus the slope of the cross-entropy of l_w = l_u + w dl at w = 0 (DIS, arXiv 2511.16886, proposition 4.1).",
-        "- *Dead*: the margin is not positive. Cross-entropy is convex in w, so no w > 0 makes the solution likelier.",
+        f"- *Dead*: the margin is at most {NEGLIGIBLE_MARGIN:g}. Cross-entropy is convex in w, so a step gains no "
+        "more than its margin, and with a negative one no w > 0 makes the solution likelier.",
         "- *Likelihood gained*: nats a cell, by the step as it was taken (w = 1).",
         "- *Right so far*: exactly right at this step or any before; not an accuracy, since only the key can tell.",
         "- *Moved*: |new - old| / |old|, Euclidean, mean over puzzles.",

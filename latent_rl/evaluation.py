@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from latent_rl.agents import RecursiveReasoner, advantage_margin, recurse
+from latent_rl.agents import RecursiveReasoner, advantage_margin, is_dead, recurse
 from latent_rl.envs import IGNORE, Instances, Puzzle
 from latent_rl.ledger import Ledger
 
@@ -28,7 +28,7 @@ class Evaluation:
         seconds: wall-clock time.
         margin_by_step: mean advantage margin of the step, in logits (`latent_rl.agents.improvement`); the reference of
             the first step is decoded from the initial latent, which costs no network pass.
-        dead_share_by_step: share of puzzles on which the step was dead compute: its margin is not positive, so that
+        dead_share_by_step: share of puzzles on which the step was dead compute: its margin is negligible, so that
             going its way, however far, makes the answer key no likelier.
     """
 
@@ -112,7 +112,7 @@ def evaluate(
                 exact, cells = score(answers, batch.solutions)
                 solved = puzzle.is_solved(batch.inputs, answers)
                 margin = advantage_margin(reference, output.logits, batch.solutions)
-                found = (exact, solved, cells, margin, margin <= 0)
+                found = (exact, solved, cells, margin, is_dead(margin))
                 totals[step] += torch.stack([values.float().sum() for values in found]).cpu().double()
                 reference = output.logits
             if on_progress is not None:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latent_rl.agents import advantage_margin, cell_margin, guided_logits, likelihood_gain
+from latent_rl.agents import advantage_margin, cell_margin, guided_logits, is_dead, likelihood_gain
 from latent_rl.agents.targets import IGNORE
 
 
@@ -105,3 +105,15 @@ def test_shapes_that_do_not_fit_are_named():
             function(logits, logits[:1], solution)
         with pytest.raises(ValueError, match=r"\(2, 3, 4\).*\(1, 3\)"):
             function(logits, logits, solution[:1])
+
+
+def test_a_step_that_only_trembles_is_dead_and_a_small_gain_is_not() -> None:
+    solution = torch.tensor([[1, 2], [1, 2]])
+    reference = torch.zeros(2, 2, 4)
+    step = torch.zeros(2, 2, 4)
+    step[0, :, 3] = -1e-6  # raises the margin by rounding error only
+    step[1, :, 3] = -1e-2
+    margin = advantage_margin(reference, reference + step, solution)
+    assert (margin > 0).all()
+    assert is_dead(margin).tolist() == [True, False]
+    assert is_dead(torch.tensor([-1.0, 0.0])).all()
