@@ -37,22 +37,20 @@ def training_metrics(session: Session, batch: TensorDictBase, metrics: Mapping[s
 
 
 def evaluation_metrics(session: Session, found: Evaluation) -> dict[str, Any]:
-    """`eval/…`, `passes/…` and `savings/…` after an evaluation."""
+    """`eval/…`, `passes/…`, `savings/…` and, for every recursion step, `steps/…` after an evaluation."""
     return {
         "eval/exact_accuracy": found.exact_accuracy,
         "eval/solved_rate": found.solved_rate,
         "eval/cell_accuracy": found.cell_accuracy,
-        **{
-            f"eval/exact_accuracy_step_{step:02d}": accuracy
-            for step, accuracy in enumerate(found.accuracy_by_step, start=1)
-        },
-        **{f"eval/margin_step_{step:02d}": margin for step, margin in enumerate(found.margin_by_step, start=1)},
-        **{f"eval/dead_share_step_{step:02d}": dead for step, dead in enumerate(found.dead_share_by_step, start=1)},
         "eval/seconds": found.seconds,
         "eval/puzzles": found.puzzles,
         **_passes(session),
         "passes/eval_per_puzzle": found.passes_per_puzzle,
         "savings/vs_trm": session.config.baseline_passes_per_puzzle / found.passes_per_puzzle,
+        # A group of their own: the charts of `eval` stay few.
+        **{f"steps/exact_accuracy_{step:02d}": share for step, share in enumerate(found.accuracy_by_step, start=1)},
+        **{f"steps/margin_{step:02d}": margin for step, margin in enumerate(found.margin_by_step, start=1)},
+        **{f"steps/dead_share_{step:02d}": share for step, share in enumerate(found.dead_share_by_step, start=1)},
     }
 
 

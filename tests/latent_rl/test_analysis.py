@@ -254,8 +254,8 @@ def test_evaluations_in_training_report_the_same_numbers(cache) -> None:
     found = session.evaluate()
     metrics = evaluation_metrics(session, found)
     for step in range(3):
-        assert metrics[f"eval/margin_step_{step + 1:02d}"] == found.margin_by_step[step]
-        assert metrics[f"eval/dead_share_step_{step + 1:02d}"] == found.dead_share_by_step[step]
+        assert metrics[f"steps/margin_{step + 1:02d}"] == found.margin_by_step[step]
+        assert metrics[f"steps/dead_share_{step + 1:02d}"] == found.dead_share_by_step[step]
     figures = result_figures(session, found)
     assert "improvement_by_step" in figures
     labels = [axes.get_xlabel() for axes in figures["trajectory"].axes if axes.axison]
