@@ -110,7 +110,7 @@ def evaluate(
             for step, output in enumerate(recurse(reasoner, batch.inputs, batch.puzzle_ids, max_steps)):
                 answers = output.logits.argmax(-1)
                 exact, cells = score(answers, batch.solutions)
-                solved = puzzle.is_solved(batch.inputs, answers)
+                solved = puzzle.judge(batch.inputs, answers, batch.solutions)
                 margin = advantage_margin(reference, output.logits, batch.solutions)
                 found = (exact, solved, cells, margin, is_dead(margin))
                 totals[step] += torch.stack([values.float().sum() for values in found]).cpu().double()
