@@ -289,8 +289,10 @@ class Arc(Puzzle):
 
 
 def _listed(sources: Sources) -> list[str]:
-    single = isinstance(sources, str | os.PathLike)
-    return [str(source) for source in ([sources] if single else sources)]
+    listed = [sources] if isinstance(sources, str | os.PathLike) else sources
+    if not (isinstance(listed, Sequence) and all(isinstance(source, str | os.PathLike) for source in listed)):
+        raise PuzzleError(f"arc: test and train name one source of tasks or a list of them, got {sources!r}")
+    return [str(source) for source in listed]
 
 
 def _content(pair: Pair) -> tuple[object, ...]:

@@ -152,6 +152,8 @@ def test_tasks_are_named_and_grids_typed(two_tasks: Arc, tmp_path: Path) -> None
 
 
 def test_mistakes_in_options(tmp_path: Path) -> None:
+    with pytest.raises(PuzzleError, match="name one source of tasks or a list of them, got 500"):
+        Arc(test=500)
     with pytest.raises(PuzzleError, match="side must be 1 to 30, got 31"):
         Arc(side=31)
     with pytest.raises(PuzzleError, match="augmentations must be 0 to 100000, got -1"):
