@@ -39,6 +39,7 @@ class TrainedModel:
         updates: optimizer steps of the run; 0 if unknown.
         path: the file.
         official: whether the file was saved by the official TRM or DIS code.
+        ids_digest: `Puzzle.ids_digest` of the puzzle it was trained on.
     """
 
     reasoner: RecursiveReasoner
@@ -46,9 +47,10 @@ class TrainedModel:
     updates: int
     path: Path
     official: bool = False
+    ids_digest: str = ""
 
 
-def save_model(folder: Path, reasoner: RecursiveReasoner, config: Config, updates: int) -> Path:
+def save_model(folder: Path, reasoner: RecursiveReasoner, config: Config, updates: int, ids_digest: str = "") -> Path:
     """Write `model.pt` into a checkpoint folder."""
     path = folder / MODEL_FILE
     _save(
@@ -58,6 +60,7 @@ def save_model(folder: Path, reasoner: RecursiveReasoner, config: Config, update
             "reasoner": asdict(reasoner.config),
             "config": config.model_dump(mode="json"),
             "updates": updates,
+            "ids_digest": ids_digest,
             "weights": compact_state(reasoner),
         },
     )
@@ -93,7 +96,7 @@ def load_model(
         updates = content["updates"]
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{file} is no checkpoint of this version of latent_rl: {_one_line(error)}") from None
-    return TrainedModel(reasoner.to(device).eval(), config, updates, file)
+    return TrainedModel(reasoner.to(device).eval(), config, updates, file, ids_digest=content.get("ids_digest", ""))
 
 
 def load_weights(reasoner: RecursiveReasoner, path: Path) -> None:

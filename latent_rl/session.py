@@ -194,6 +194,7 @@ class Session:
             folder,
             {
                 "puzzle": self.puzzle.name,
+                "ids_digest": self.puzzle.ids_digest,
                 "learner": self.learner.state_dict(),
                 "environment": self.environment.vector.state_dict(),
                 "ledger": self.ledger.state_dict(),
@@ -203,7 +204,9 @@ class Session:
                 "mlflow_run_id": mlflow_run_id,
             },
         )
-        return checkpoint.save_model(folder, self.learner.averaged_reasoner, self.config, self.learner.updates)
+        return checkpoint.save_model(
+            folder, self.learner.averaged_reasoner, self.config, self.learner.updates, self.puzzle.ids_digest
+        )
 
     def restore(self, run_dir: Path) -> str | None:
         """Continue from a run directory's checkpoint, random states included; returns the MLflow run's id."""
@@ -211,6 +214,11 @@ class Session:
         if state["puzzle"] != self.puzzle.name:
             raise UserError(
                 f"{run_dir} was trained on {state['puzzle']}, not on {self.puzzle.name}: resume it with its own puzzle"
+            )
+        if state.get("ids_digest", "") != self.puzzle.ids_digest:
+            raise UserError(
+                f"{run_dir} learned embeddings of other puzzles than those of {self.puzzle.name} here: resume it "
+                "with its own env.options and data"
             )
         try:
             self.learner.load_state_dict(state["learner"])
