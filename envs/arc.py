@@ -157,11 +157,15 @@ class Arc(Puzzle):
         Raises:
             PuzzleError: if a grid is none of the test inputs.
         """
-        known = self.instances("test")
-        same = (known.inputs.to(inputs.device).unsqueeze(0) == inputs.unsqueeze(1)).all(-1)
-        if not bool(same.any(-1).all()):
-            raise PuzzleError(f"{self.name}: the grid is no test input of a known task; name one, such as {self._some}")
-        return known.puzzle_ids.to(inputs.device)[same.long().argmax(-1)]
+        return self.instances("test").puzzle_ids.to(inputs.device)[self._numbers(inputs)]
+
+    def question_of(self, inputs: Tensor) -> Question:
+        """Which test input a canvas int64 `[L]` is; the first if several tasks ask the same.
+
+        Raises:
+            PuzzleError: if it is none.
+        """
+        return self.questions[int(self._numbers(inputs.unsqueeze(0)))]
 
     def parse(self, text: str) -> Tensor:
         """The tokens of a test input, by its task's name (`name`, or `name:2` for the second), or of a grid of digits.
@@ -192,6 +196,14 @@ class Arc(Puzzle):
 
     def _tokens_by_character(self) -> dict[str, int]:
         return {symbol: token for token, symbol in enumerate(self.symbols)}
+
+    def _numbers(self, inputs: Tensor) -> Tensor:
+        """The number in the test split of each of the inputs `[B, L]`, int64 `[B]`."""
+        known = self.instances("test").inputs.to(inputs.device)
+        same = (known.unsqueeze(0) == inputs.unsqueeze(1)).all(-1)
+        if not bool(same.any(-1).all()):
+            raise PuzzleError(f"{self.name}: the grid is no test input of a known task; name one, such as {self._some}")
+        return same.long().argmax(-1)
 
     @property
     def _some(self) -> str:

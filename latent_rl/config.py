@@ -128,6 +128,9 @@ class EvaluationConfig(Section):
     points: Positive | None = Field(None, description="evaluations spread evenly over the budget, for every_updates")
     puzzles: Positive | None = Field(None, description="test puzzles used during training; all of them if empty")
     batch_size: Positive = 500
+    views: Positive = Field(
+        1, description="ARC: augmented views of a test input that vote on its answer, if there are as many"
+    )
 
 
 class TrackingConfig(Section):
