@@ -13,11 +13,20 @@ from latent_rl.agents.network import ReasonerConfig, RecursiveReasoner, StepOutp
 from latent_rl.agents.official import CheckpointError, load_official
 from latent_rl.agents.policy import ConfidentHalt, HaltingRule, NeverHalt, RecursionPolicy
 from latent_rl.agents.policy_improvement import PolicyImprovementLoss
+from latent_rl.agents.puzzle_embedding import (
+    TABLE,
+    PuzzleEmbedding,
+    SignSGD,
+    compact_state,
+    load_compact_state,
+    state_shapes,
+)
 from latent_rl.agents.targets import TARGETS, DiffusionTargets, TargetGenerator, TerminalTargets
 from latent_rl.agents.value import ReturnHead, ReturnValueLoss, SolvedValueLoss
 
 __all__ = [
     "NEGLIGIBLE_MARGIN",
+    "TABLE",
     "TARGETS",
     "CheckpointError",
     "ConfidentHalt",
@@ -25,20 +34,25 @@ __all__ = [
     "HaltingRule",
     "NeverHalt",
     "PolicyImprovementLoss",
+    "PuzzleEmbedding",
     "ReasonerConfig",
     "RecursionPolicy",
     "RecursiveReasoner",
     "ReturnHead",
     "ReturnValueLoss",
+    "SignSGD",
     "SolvedValueLoss",
     "StepOutput",
     "TargetGenerator",
     "TerminalTargets",
     "advantage_margin",
     "cell_margin",
+    "compact_state",
     "guided_logits",
     "is_dead",
     "likelihood_gain",
+    "load_compact_state",
     "load_official",
     "recurse",
+    "state_shapes",
 ]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from latent_rl.agents.blocks import Linear, SharedNetwork, truncated_normal_
+from latent_rl.agents.puzzle_embedding import PuzzleEmbedding
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,7 @@ class RecursiveReasoner(nn.Module):
         self.embed_step = self._embedding(config.step_embedding_steps + 2) if config.step_embedding_steps else None
         self.embed_puzzle = None
         if config.puzzle_embedding_width:
-            self.embed_puzzle = nn.Embedding(config.num_puzzle_ids, config.puzzle_embedding_width)
-            nn.init.zeros_(self.embed_puzzle.weight)
+            self.embed_puzzle = PuzzleEmbedding(config.num_puzzle_ids, config.puzzle_embedding_width)
         # Not trained, and the same for every puzzle and position.
         self.register_buffer("initial_y", truncated_normal_(torch.empty(width), 1.0))
         self.register_buffer("initial_z", truncated_normal_(torch.empty(width), 1.0))

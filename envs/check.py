@@ -82,8 +82,9 @@ def _data(puzzle: Puzzle) -> Iterator[str]:
             yield f"the {split} split: {problem}"
     if not sound:
         return
-    known = {tuple(row) for row in puzzle.instances("train").inputs.tolist()}
-    shared = [row for row in puzzle.instances("test").inputs.tolist() if tuple(row) in known]
+    # The same inputs under another puzzle id are another puzzle.
+    known = {tuple(row) for row in _with_ids(puzzle.instances("train")).tolist()}
+    shared = [row[1:] for row in _with_ids(puzzle.instances("test")).tolist() if tuple(row) in known]
     if shared:
         yield f"{len(shared)} puzzles of the test split are in the train split too, the first is {shared[0]}"
 
@@ -120,6 +121,8 @@ def _split(puzzle: Puzzle, split: Split) -> Iterator[str]:
 
 
 def _rule(puzzle: Puzzle) -> Iterator[str]:
+    if not puzzle.has_rule:
+        return
     for split in SPLITS:
         sample, chosen = _sample(puzzle, split)
         inputs, keys = sample.inputs, _keys(sample)
@@ -195,7 +198,7 @@ def _augmentation(puzzle: Puzzle) -> Iterator[str]:
             yield f"augment draws {name} from something other than the generator it is given"
     for row in _rows((first.inputs < 0) | (first.inputs >= puzzle.vocab_size)):
         yield f"augment gives instance {chosen[row]} tokens outside 0 to {puzzle.vocab_size - 1}"
-    solved = puzzle.is_solved(first.inputs, _keys(first))
+    solved = puzzle.judge(first.inputs, _keys(first), first.solutions)
     for row in _rows(~solved[:, None]):
         yield f"augment turns the solved instance {chosen[row]} of the train split into one that is_solved refuses"
 
@@ -237,6 +240,11 @@ def _sample(puzzle: Puzzle, split: Split) -> tuple[Instances, list[int]]:
     instances = puzzle.instances(split)
     chosen = random.Random(0).sample(range(len(instances)), min(SAMPLE, len(instances)))
     return instances[torch.tensor(chosen)], chosen
+
+
+def _with_ids(instances: Instances) -> Tensor:
+    """Puzzle ids and inputs, int64 `[N, 1 + L]`."""
+    return torch.cat([instances.puzzle_ids.unsqueeze(1), instances.inputs], dim=1)
 
 
 def _keys(instances: Instances) -> Tensor:

@@ -145,7 +145,7 @@ class Dynamics:
             answers=answers,
             step=torch.zeros_like(instances.puzzle_ids),
             quality=self.puzzle.quality(answers, instances.solutions),
-            solved=self.puzzle.is_solved(instances.inputs, answers),
+            solved=self.puzzle.judge(instances.inputs, answers, instances.solutions),
             episode_seed=episode_seed,
         )
 
@@ -159,7 +159,8 @@ class Dynamics:
             answer: int64 `[B, L]`, the answer decoded from `next_y`.
             halt: int64 `[B]`, 1 to stop with this answer.
         """
-        after = Progress(self.puzzle.quality(answer, state.solutions), self.puzzle.is_solved(state.inputs, answer))
+        solved = self.puzzle.judge(state.inputs, answer, state.solutions)
+        after = Progress(self.puzzle.quality(answer, state.solutions), solved)
         step = state.step + 1
         terminated = halt == 1
         if self.terminate_on_solved:

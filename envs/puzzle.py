@@ -67,12 +67,17 @@ class Puzzle(ABC):
         grid_shape: `(rows, columns)`; a puzzle has `L = rows * columns` cells, in reading order.
         symbols: one character a token; `symbols[0]` stands for padding.
         num_puzzle_ids: rows of the puzzle-embedding table; 0 if the family has none.
+        ids_digest: a text that changes with the meaning of the puzzle ids, if they have one: embeddings that were
+            learned under one digest mean nothing under another.
+        has_rule: whether `is_solved` can tell; without a rule only an answer key can, see `judge`.
     """
 
     name: str
     grid_shape: tuple[int, int]
     symbols: Sequence[str]
     num_puzzle_ids: int = 0
+    ids_digest: str = ""
+    has_rule: bool = True
 
     @property
     def seq_len(self) -> int:
@@ -104,6 +109,22 @@ class Puzzle(ABC):
             bool `[B]`.
         """
 
+    def judge(self, inputs: Tensor, answers: Tensor, solutions: Tensor) -> Tensor:
+        """Whether answers are solved, for who holds the key: by the puzzle's own rule, or by the key if it has none.
+
+        Args:
+            inputs: int64 `[B, L]`.
+            answers: int64 `[B, L]`.
+            solutions: int64 `[B, L]`, `IGNORE` where a cell does not count; where none does, nothing is solved.
+
+        Returns:
+            bool `[B]`.
+        """
+        if self.has_rule:
+            return self.is_solved(inputs, answers)
+        counted = solutions != IGNORE
+        return ((answers == solutions) | ~counted).all(-1) & counted.any(-1)
+
     def quality(self, answers: Tensor, solutions: Tensor) -> Tensor:
         """How good answers are, in [0, 1]: by default the share of counted cells that equal the key.
 
@@ -124,6 +145,14 @@ class Puzzle(ABC):
         `generator` lives on the device of the instances and is the only source of randomness.
         """
         return instances
+
+    def ids_of(self, inputs: Tensor) -> Tensor:
+        """The puzzle ids, int64 `[B]`, of inputs `[B, L]` that a person gave; 0 for puzzles without embeddings.
+
+        Raises:
+            PuzzleError: if the family has embeddings and does not know a puzzle.
+        """
+        return torch.zeros(len(inputs), dtype=torch.int64, device=inputs.device)
 
     def check_input(self, tokens: Tensor) -> None:  # noqa: B027  (a hook; most puzzles need none)
         """Raise `PuzzleError` if the givens (int64 `[L]`) contradict the rule; by default nothing is checked."""

@@ -22,6 +22,7 @@ BUILT_IN = {
     "latent_rl/Sudoku-v0": "latent_rl.envs.sudoku:Sudoku",
     "latent_rl/NQueens-v0": "latent_rl.envs.nqueens:NQueens",
     "latent_rl/Maze-v0": "latent_rl.envs.maze:Maze",
+    "latent_rl/Arc-v0": "latent_rl.envs.arc:Arc",
 }
 """The puzzles of this package."""
 

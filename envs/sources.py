@@ -102,13 +102,18 @@ def write_csv(path: str | os.PathLike[str], rows: Iterable[tuple[str, str, str, 
 
 
 def check_disjoint(train: Instances, test: Instances, where: str) -> None:
-    """Raise `PuzzleError` if a puzzle of `test` is also one of `train`, by the content of its inputs."""
-    held_out = {row.tobytes(): number for number, row in enumerate(test.inputs.cpu().numpy())}
-    shared = {held_out[key] for row in train.inputs.cpu().numpy() if (key := row.tobytes()) in held_out}
+    """Raise `PuzzleError` if a puzzle of `test` is also one of `train`, by puzzle id and inputs."""
+    held_out = {key: number for number, key in enumerate(_keys(test))}
+    shared = {held_out[key] for key in _keys(train) if key in held_out}
     if shared:
         raise PuzzleError(
             f"{where}: training and test set share {len(shared)} puzzles, the first is test puzzle {min(shared) + 1}"
         )
+
+
+def _keys(instances: Instances) -> Iterator[tuple[int, bytes]]:
+    rows = (row.tobytes() for row in instances.inputs.cpu().numpy())
+    return zip(instances.puzzle_ids.tolist(), rows, strict=True)
 
 
 def cached(

@@ -185,7 +185,7 @@ def analyze(
 def _readout(puzzle: Puzzle, batch: Instances, old_answers: Tensor, answers: Tensor) -> dict[str, Tensor]:
     """How good the answers `[B, L]` of a step are, and how many cells it changed: each `[B]`."""
     exact, cells = score(answers, batch.solutions)
-    solved = puzzle.is_solved(batch.inputs, answers)
+    solved = puzzle.judge(batch.inputs, answers, batch.solutions)
     return {"exact": exact, "solved": solved, "cells": cells, "changed": (answers != old_answers).float().mean(-1)}
 
 

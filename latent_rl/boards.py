@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from rich.text import Text
 from torch import Tensor
 
 from latent_rl.envs import PAD, Puzzle, PuzzleError
+from latent_rl.envs.arc import Arc
+from latent_rl.envs.arc_canvas import decode
 
 OPEN_SYMBOLS = frozenset("._ ")
 """Symbols that stand for a cell without a given, by the custom of every puzzle here."""
+
+ARC_PALETTE = (
+    "#000000", "#0074D9", "#FF4136", "#2ECC40", "#FFDC00", "#AAAAAA", "#F012BE", "#FF851B", "#7FDBFF", "#870C25",
+)  # fmt: skip
+"""Colours 0 to 9 of ARC as its public viewers show them."""
+
+_LIGHT = frozenset({3, 4, 5, 7, 8})
+"""Colours on which dark letters are read best."""
 
 
 def open_cells(puzzle: Puzzle, tokens: Tensor) -> Tensor:
@@ -95,6 +107,8 @@ def draw(puzzle: Puzzle, inputs: Tensor, board: Tensor, changed: Tensor) -> Text
         inputs, board: int64 `[L]`.
         changed: bool `[L]`.
     """
+    if isinstance(puzzle, Arc):
+        return draw_colours(board, changed)
     rows, columns = puzzle.grid_shape
     box_rows, box_columns = box_shape(puzzle) or (rows, columns)
     given = ~open_cells(puzzle, inputs) & (board == inputs)
@@ -110,3 +124,16 @@ def draw(puzzle: Puzzle, inputs: Tensor, board: Tensor, changed: Tensor) -> Text
             text.append(puzzle.symbols[board[cell]] + ("*" if changed[cell] else " "), style=style)
         text.append("\n")
     return text
+
+
+def draw_colours(board: Tensor, changed: Tensor) -> Text:
+    """The grid on a canvas int64 `[L]` as coloured digits; a `*` follows a cell that is `changed`, bool `[L]`."""
+    (grid,) = decode(board.unsqueeze(0))
+    side = math.isqrt(len(board))
+    text = Text()
+    for row, cells in enumerate(grid.tolist()):
+        for column, colour in enumerate(cells):
+            mark = "*" if changed[row * side + column] else " "
+            text.append(f"{colour}{mark}", style=f"{'black' if colour in _LIGHT else 'white'} on {ARC_PALETTE[colour]}")
+        text.append("\n")
+    return text if grid.size else Text("(no grid)\n")

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from latent_rl.agents import ReasonerConfig, RecursiveReasoner
+from latent_rl.agents import ReasonerConfig, RecursiveReasoner, compact_state, load_compact_state, state_shapes
 from latent_rl.config import Config
 from latent_rl.config_loading import validate
 from latent_rl.errors import UserError
@@ -39,6 +39,7 @@ class TrainedModel:
         updates: optimizer steps of the run; 0 if unknown.
         path: the file.
         official: whether the file was saved by the official TRM or DIS code.
+        ids_digest: `Puzzle.ids_digest` of the puzzle it was trained on.
     """
 
     reasoner: RecursiveReasoner
@@ -46,9 +47,10 @@ class TrainedModel:
     updates: int
     path: Path
     official: bool = False
+    ids_digest: str = ""
 
 
-def save_model(folder: Path, reasoner: RecursiveReasoner, config: Config, updates: int) -> Path:
+def save_model(folder: Path, reasoner: RecursiveReasoner, config: Config, updates: int, ids_digest: str = "") -> Path:
     """Write `model.pt` into a checkpoint folder."""
     path = folder / MODEL_FILE
     _save(
@@ -58,7 +60,8 @@ def save_model(folder: Path, reasoner: RecursiveReasoner, config: Config, update
             "reasoner": asdict(reasoner.config),
             "config": config.model_dump(mode="json"),
             "updates": updates,
-            "weights": reasoner.state_dict(),
+            "ids_digest": ids_digest,
+            "weights": compact_state(reasoner),
         },
     )
     return path
@@ -88,12 +91,12 @@ def load_model(
         raise UserError(f"{file} knows its puzzle; --config is for checkpoints of the official code")
     try:
         reasoner = RecursiveReasoner(ReasonerConfig(**content["reasoner"]))
-        reasoner.load_state_dict(content["weights"])
+        load_compact_state(reasoner, content["weights"])
         config = validate(content["config"])
         updates = content["updates"]
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{file} is no checkpoint of this version of latent_rl: {_one_line(error)}") from None
-    return TrainedModel(reasoner.to(device).eval(), config, updates, file)
+    return TrainedModel(reasoner.to(device).eval(), config, updates, file, ids_digest=content.get("ids_digest", ""))
 
 
 def load_weights(reasoner: RecursiveReasoner, path: Path) -> None:
@@ -108,15 +111,15 @@ def load_weights(reasoner: RecursiveReasoner, path: Path) -> None:
     weights = official_weights(content) if is_official(content) else content.get("weights")
     if not is_official(weights):
         raise UserError(f"{file} holds no weights to start from")
-    expected = reasoner.state_dict()
-    for name in dict.fromkeys((*weights, *expected)):
-        found, wanted = (tuple(state[name].shape) if name in state else None for state in (weights, expected))
+    shapes, expected = state_shapes(weights), state_shapes(reasoner.state_dict())
+    for name in dict.fromkeys((*shapes, *expected)):
+        found, wanted = shapes.get(name), expected.get(name)
         if found != wanted:
             raise UserError(
                 f"{file} does not fit this run's network: tensor {name!r} is {_shape(found)} there and "
                 f"{_shape(wanted)} here; set network.* to its values"
             )
-    reasoner.load_state_dict(weights)
+    load_compact_state(reasoner, weights)
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:

@@ -100,6 +100,8 @@ class OptimizerConfig(Section):
     muon_lr: float = Field(0.02, gt=0.0, description="learning rate of the matrices under Muon")
     betas: tuple[Fraction, Fraction] = (0.9, 0.95)
     weight_decay: float = Field(0.1, ge=0.0)
+    puzzle_lr: float = Field(1e-2, gt=0.0, description="of puzzle embeddings, which sign descent updates (TRM)")
+    puzzle_weight_decay: float = Field(0.1, ge=0.0)
     warmup_updates: NonNegative = 100
     clip_norm: float = Field(1.0, gt=0.0)
     ema_decay: Fraction = Field(0.999, description="of the averaged weights that evaluation uses")
@@ -126,6 +128,9 @@ class EvaluationConfig(Section):
     points: Positive | None = Field(None, description="evaluations spread evenly over the budget, for every_updates")
     puzzles: Positive | None = Field(None, description="test puzzles used during training; all of them if empty")
     batch_size: Positive = 500
+    views: Positive = Field(
+        1, description="ARC: augmented views of a test input that vote on its answer, if there are as many"
+    )
 
 
 class TrackingConfig(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_rl import cli
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from latent_rl.arc_evaluation import Election
     from latent_rl.checkpoint import TrainedModel
     from latent_rl.envs import Puzzle
     from latent_rl.evaluation import Evaluation
@@ -36,11 +38,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = cli.Parser("evaluate", "Measure a trained model on the test puzzles, after every recursion step.", EXAMPLE)
     add_model_arguments(parser)
     add_test_arguments(parser)
+    parser.add_argument(
+        "--submission",
+        type=Path,
+        metavar="FILE",
+        default=Path("submission.json"),
+        help="ARC: where two attempts a test input go, in Kaggle's format (default: %(default)s)",
+    )
+    parser.add_argument("--sheet", type=Path, metavar="FILE", help="ARC: draw right, wrong and undecided test inputs")
     options = parser.parse_args(arguments)
     check_counts(parser, options)
 
     # Late, because torch takes seconds to load.
     from rich.console import Console
+
+    from latent_rl.arc_figures import contact_sheet
+    from latent_rl.figures import save
 
     trained, config, puzzle = open_model(options, options.overrides)
     found = measure(trained, puzzle, config, options.puzzles, options.steps)
@@ -48,7 +61,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # With the JSON on standard output, what people read goes beside it.
     console = Console(stderr=str(options.json) == "-", highlight=False)
     show(console, puzzle, config, found)
-    cli.write_json(options.json, as_json(trained, puzzle, config, found))
+    result = as_json(trained, puzzle, config, found)
+    election = hold_vote(trained, puzzle, config, options.puzzles, options.steps)
+    if election is not None:
+        election.write_submission(options.submission)
+        console.print(f"{election.in_words}; {options.submission} written", soft_wrap=True)
+        result |= {"views": election.views, "pass_at": election.pass_at, "submission": str(options.submission)}
+        if options.sheet is not None:
+            save(contact_sheet(puzzle, election), options.sheet)
+    cli.write_json(options.json, result)
 
 
 def measure(
@@ -60,12 +81,40 @@ def measure(
 
     instances = instances_to_test(trained, config, puzzle, puzzles)
     ledger = Ledger()
-    ledger.watch(trained.reasoner.network)
+    watch = ledger.watch(trained.reasoner.network)
     with progress_bar("evaluating", len(instances)) as advance:
-        return evaluate(
+        found = evaluate(
             trained.reasoner,
             puzzle,
             instances,
+            max_steps=steps or trained.config.env.max_steps,
+            batch_size=config.evaluation.batch_size,
+            ledger=ledger,
+            on_progress=advance,
+        )
+    watch.remove()
+    return found
+
+
+def hold_vote(
+    trained: TrainedModel, puzzle: Puzzle, config: Config, puzzles: int | None, steps: int | None
+) -> Election | None:
+    """Let `evaluation.views` views of ARC's first `puzzles` test inputs vote; None for other puzzles."""
+    from latent_rl.arc_evaluation import elect
+    from latent_rl.envs.arc import Arc
+    from latent_rl.ledger import Ledger
+
+    if not isinstance(puzzle, Arc):
+        return None
+    views = min(config.evaluation.views, puzzle.views)
+    ledger = Ledger()
+    ledger.watch(trained.reasoner.network)
+    with progress_bar("voting", views * len(puzzle.questions[:puzzles])) as advance:
+        return elect(
+            trained.reasoner,
+            puzzle,
+            count=puzzles,
+            views=views,
             max_steps=steps or trained.config.env.max_steps,
             batch_size=config.evaluation.batch_size,
             ledger=ledger,

@@ -92,7 +92,8 @@ def evaluate(
     Args:
         reasoner: takes the steps, on its own device.
         puzzle: holds the rule.
-        instances: at least one; need not be the puzzle's own.
+        instances: at least one; need not be the puzzle's own. Those whose solution is `IGNORE` in every cell are
+            answered but count neither as right nor as wrong.
         max_steps: recursion steps on every instance.
         batch_size: instances in work at the same time.
         ledger: watches the reasoner's network.
@@ -101,25 +102,28 @@ def evaluate(
     device = reasoner.initial_y.device
     # One row a step: puzzles exactly right, puzzles solved, sums of cell accuracies and margins, dead steps.
     totals = torch.zeros(max_steps, 5, dtype=torch.float64)
+    counted = 0
     passes_before = ledger.forward["eval"]
     started = time.perf_counter()
     with ledger.phase("eval"):
         for first in range(0, len(instances), batch_size):
             batch = instances[first : first + batch_size].to(device)
             reference = reasoner.decode(reasoner.initial_latents(len(batch))[0])
+            known = (batch.solutions != IGNORE).any(-1)
+            counted += int(known.sum())
             for step, output in enumerate(recurse(reasoner, batch.inputs, batch.puzzle_ids, max_steps)):
                 answers = output.logits.argmax(-1)
                 exact, cells = score(answers, batch.solutions)
-                solved = puzzle.is_solved(batch.inputs, answers)
+                solved = puzzle.judge(batch.inputs, answers, batch.solutions)
                 margin = advantage_margin(reference, output.logits, batch.solutions)
                 found = (exact, solved, cells, margin, is_dead(margin))
-                totals[step] += torch.stack([values.float().sum() for values in found]).cpu().double()
+                totals[step] += torch.stack([values[known].float().sum() for values in found]).cpu().double()
                 reference = output.logits
             if on_progress is not None:
                 on_progress(len(batch))
-    shares = (totals / len(instances)).T.tolist()
+    shares = (totals / max(counted, 1)).T.tolist()
     return Evaluation(
-        puzzles=len(instances),
+        puzzles=counted,
         accuracy_by_step=shares[0],
         solved_by_step=shares[1],
         cells_by_step=shares[2],

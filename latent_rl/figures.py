@@ -15,8 +15,10 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from torch import Tensor
 
+from latent_rl import arc_figures
 from latent_rl.boards import box_shape, changes, open_cells
 from latent_rl.envs import IGNORE, Puzzle
+from latent_rl.envs.arc import Arc
 from latent_rl.errors import UserError
 from latent_rl.evaluation import Evaluation
 
@@ -130,6 +132,8 @@ def trajectory(
         margins: float `[S]`, advantage margin of each step, if somebody knows the solution.
     """
     inputs, answers = inputs.cpu(), answers.cpu()
+    if isinstance(puzzle, Arc):
+        return arc_figures.trajectory(puzzle, inputs, answers, confidence, margins)
     boards = torch.cat((inputs.unsqueeze(0), answers))
     changed = changes(inputs, answers)
     rows, columns = puzzle.grid_shape
@@ -165,6 +169,9 @@ def draw_board(
     axes: Axes, puzzle: Puzzle, inputs: Tensor, board: Tensor, solution: Tensor | None, changed: Tensor
 ) -> None:
     """Draw one board into axes of its own; tensors are `[L]`, `changed` bool, the others int64."""
+    if isinstance(puzzle, Arc):
+        arc_figures.draw_board(axes, board)
+        return
     rows, columns = puzzle.grid_shape
     given = ~open_cells(puzzle, inputs) & (board == inputs)
     filled = board != inputs
@@ -238,6 +245,8 @@ def _lettered(puzzle: Puzzle) -> bool:
 
 def board_legend(puzzle: Puzzle, known: bool) -> list[Patch | Line2D]:
     """What the marks of `draw_board` mean, for a legend; right and wrong only if the solution is known."""
+    if isinstance(puzzle, Arc):
+        return []  # its colours are the puzzle's own
     shades = LETTERED_SHADES if _lettered(puzzle) else BARE_SHADES
     frame = {"edgecolor": FRAME, "linewidth": 0.6}
     entries: list[Patch | Line2D] = [Patch(facecolor=shades.given, label="given", **frame)]

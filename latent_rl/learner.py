@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torchrl.objectives import LossModule
 
-from latent_rl.agents import RecursiveReasoner
+from latent_rl.agents import TABLE, RecursiveReasoner, SignSGD, compact_state, load_compact_state
 from latent_rl.config import OptimizerConfig
 from latent_rl.errors import UserError
+
+AVERAGED_TABLE = f"module.{TABLE}"
+"""The puzzle embeddings in the state dict of the average. They are not averaged: both reasoners share one table."""
 
 
 class Learner:
@@ -74,8 +77,8 @@ class Learner:
     def state_dict(self) -> dict[str, Any]:
         return {
             "updates": self.updates,
-            "reasoner": self.reasoner.state_dict(),
-            "averaged": self.averaged.state_dict(),
+            "reasoner": compact_state(self.reasoner),
+            "averaged": {name: value for name, value in self.averaged.state_dict().items() if name != AVERAGED_TABLE},
             "heads": self.heads.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedules": [schedule.state_dict() for schedule in self.schedules],
@@ -83,8 +86,10 @@ class Learner:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.updates = state["updates"]
-        self.reasoner.load_state_dict(state["reasoner"])
-        self.averaged.load_state_dict(state["averaged"])
+        load_compact_state(self.reasoner, state["reasoner"])
+        # The table that both share was loaded with the reasoner.
+        table = {name: value for name, value in self.averaged.state_dict().items() if name == AVERAGED_TABLE}
+        self.averaged.load_state_dict({**state["averaged"], **table})
         self.heads.load_state_dict(state["heads"])
         for kind, saved in ((self.optimizers, state["optimizers"]), (self.schedules, state["schedules"])):
             for ours, theirs in zip(kind, saved, strict=True):
@@ -96,7 +101,8 @@ def build_optimizers(
 ) -> list[torch.optim.Optimizer]:
     """AdamW over everything, or Muon over the matrices of the shared network and AdamW over the rest.
 
-    Every parameter is weight-decayed, embeddings and biases included, as in the official TRM code.
+    Every parameter is weight-decayed, embeddings and biases included, as in the official TRM code. Puzzle embeddings,
+    which are no parameters, have sign descent with a learning rate of their own.
     """
     adamw_parameters = [*reasoner.parameters(), *heads.parameters()]
     optimizers: list[torch.optim.Optimizer] = []
@@ -112,4 +118,6 @@ def build_optimizers(
             adamw_parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
         )
     )
+    if reasoner.embed_puzzle is not None:
+        optimizers.append(SignSGD(reasoner.embed_puzzle, lr=config.puzzle_lr, weight_decay=config.puzzle_weight_decay))
     return optimizers

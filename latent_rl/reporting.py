@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from latent_rl.analysis_figures import improvement
+from latent_rl.arc_figures import contact_sheet
 from latent_rl.figures import accuracy_against_passes, accuracy_by_step, trajectory
 from latent_rl.solve import solve
 
@@ -42,6 +43,7 @@ def evaluation_metrics(session: Session, found: Evaluation) -> dict[str, Any]:
         "eval/exact_accuracy": found.exact_accuracy,
         "eval/solved_rate": found.solved_rate,
         "eval/cell_accuracy": found.cell_accuracy,
+        **_pass_at(session),
         "eval/seconds": found.seconds,
         "eval/puzzles": found.puzzles,
         **_passes(session),
@@ -60,7 +62,9 @@ def result_figures(session: Session, found: Evaluation) -> dict[str, Figure]:
     with session.ledger.phase("eval"):
         # The session's ledger watches this network too.
         steps = solve(reasoner, puzzle, first.inputs, session.config.env.max_steps, first.solutions)
+    election = session.election
     return {
+        **({"contact_sheet": contact_sheet(puzzle, election)} if election is not None else {}),
         "accuracy_by_step": accuracy_by_step(found),
         "accuracy_against_passes": accuracy_against_passes(session.history),
         "improvement_by_step": improvement(found.margin_by_step, found.dead_share_by_step),
@@ -73,6 +77,12 @@ def result_figures(session: Session, found: Evaluation) -> dict[str, Figure]:
             steps.margins[:, 0],
         ),
     }
+
+
+def _pass_at(session: Session) -> dict[str, float]:
+    """`eval/pass_at_2` and so on, once views of ARC's test inputs have voted."""
+    scored = session.election.pass_at if session.election is not None else {}
+    return {f"eval/{name.replace('@', '_at_')}": share for name, share in scored.items()}
 
 
 def _passes(session: Session) -> dict[str, float]:

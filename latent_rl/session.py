@@ -16,6 +16,7 @@ from torchrl.objectives import LossModule
 
 from latent_rl import checkpoint
 from latent_rl.agents import ReturnValueLoss, SolvedValueLoss
+from latent_rl.arc_evaluation import Election, elect
 from latent_rl.build import (
     accelerate,
     build_environment,
@@ -27,6 +28,7 @@ from latent_rl.build import (
     choose_device,
 )
 from latent_rl.config import Config
+from latent_rl.envs.arc import Arc
 from latent_rl.errors import UserError
 from latent_rl.evaluation import Evaluation, evaluate
 from latent_rl.experience import Experience, FusedExperience, ReplayExperience
@@ -42,6 +44,7 @@ class Session:
         reasoner: the network that learns; `learner.averaged_reasoner` is the one that is evaluated and saved.
         ledger: counts the passes of both.
         history: the evaluations so far.
+        election: the last vote on ARC's test inputs; None before, and for other puzzles.
         train_seconds: time spent collecting and learning; evaluating, logging and saving do not count.
     """
 
@@ -79,6 +82,7 @@ class Session:
             self.ledger.watch(reasoner.network)
         self.experience = self._experience()
         self.history: list[Milestone] = []
+        self.election: Election | None = None
         self.train_seconds = 0.0
         self._finished_puzzles = torch.zeros((), dtype=torch.int64, device=self.device)
 
@@ -187,6 +191,18 @@ class Session:
         )
         return found
 
+    def hold_vote(self) -> None:
+        """Let views of ARC's test inputs vote, answered with the averaged weights; nothing for other puzzles."""
+        if isinstance(self.puzzle, Arc):
+            self.election = elect(
+                self.learner.averaged_reasoner,
+                self.puzzle,
+                views=min(self.config.evaluation.views, self.puzzle.views),
+                max_steps=self.config.env.max_steps,
+                batch_size=self.config.evaluation.batch_size,
+                ledger=self.ledger,
+            )
+
     def save(self, run_dir: Path, mlflow_run_id: str | None) -> Path:
         """Write both checkpoint files; returns the path of the model file."""
         folder = run_dir / "checkpoint"
@@ -194,6 +210,7 @@ class Session:
             folder,
             {
                 "puzzle": self.puzzle.name,
+                "ids_digest": self.puzzle.ids_digest,
                 "learner": self.learner.state_dict(),
                 "environment": self.environment.vector.state_dict(),
                 "ledger": self.ledger.state_dict(),
@@ -203,7 +220,9 @@ class Session:
                 "mlflow_run_id": mlflow_run_id,
             },
         )
-        return checkpoint.save_model(folder, self.learner.averaged_reasoner, self.config, self.learner.updates)
+        return checkpoint.save_model(
+            folder, self.learner.averaged_reasoner, self.config, self.learner.updates, self.puzzle.ids_digest
+        )
 
     def restore(self, run_dir: Path) -> str | None:
         """Continue from a run directory's checkpoint, random states included; returns the MLflow run's id."""
@@ -211,6 +230,11 @@ class Session:
         if state["puzzle"] != self.puzzle.name:
             raise UserError(
                 f"{run_dir} was trained on {state['puzzle']}, not on {self.puzzle.name}: resume it with its own puzzle"
+            )
+        if state.get("ids_digest", "") != self.puzzle.ids_digest:
+            raise UserError(
+                f"{run_dir} learned embeddings of other puzzles than those of {self.puzzle.name} here: resume it "
+                "with its own env.options and data"
             )
         try:
             self.learner.load_state_dict(state["learner"])

@@ -59,7 +59,7 @@ def solve(
     from latent_rl.ledger import Ledger
 
     inputs = inputs.to(reasoner.initial_y.device)
-    puzzle_ids = torch.zeros(len(inputs), dtype=torch.int64, device=inputs.device)
+    puzzle_ids = puzzle.ids_of(inputs)
     answers, confidence, solved, passes, margins = [], [], [], [], []
     ledger = Ledger()
     watch = ledger.watch(reasoner.network)
@@ -171,7 +171,9 @@ def _show(console: Console, puzzle: Puzzle, board: Tensor, found: Solutions) -> 
         )
         if count or step == len(found.answers) - 1:
             console.print(draw(puzzle, board, answer, changed[step]))
-    if found.solved[-1, 0]:
+    if not puzzle.has_rule:
+        verdict = "answered: whether it is right, this puzzle does not tell without its key"
+    elif found.solved[-1, 0]:
         verdict = "[bold green]solved[/]: the puzzle's own rule confirms the answer"
     else:
         verdict = "[bold red]not solved[/]: the answer breaks the puzzle's own rule"

@@ -35,6 +35,7 @@ class Summary(BaseModel):
         train_passes_per_puzzle: the same, for one puzzle seen.
         baseline_passes_per_puzzle: passes of the schedule compared with.
         savings_vs_trm: baseline divided by `eval_passes_per_puzzle`; report it only beside the accuracy.
+        pass_at: ARC's `pass@k`, by name; empty for other puzzles.
         checkpoint: path of the model file.
         mlflow_run_id: None if MLflow was off.
     """
@@ -59,6 +60,7 @@ class Summary(BaseModel):
     train_passes_per_puzzle: float
     baseline_passes_per_puzzle: int
     savings_vs_trm: float
+    pass_at: dict[str, float] = {}
     checkpoint: str
     mlflow_run_id: str | None
 
@@ -86,6 +88,7 @@ class Summary(BaseModel):
             train_passes_per_puzzle=passes / puzzles,
             baseline_passes_per_puzzle=baseline,
             savings_vs_trm=baseline / found.passes_per_puzzle,
+            pass_at=session.election.pass_at if session.election is not None else {},
             checkpoint=str(model_file),
             mlflow_run_id=mlflow_run_id,
         )
@@ -145,6 +148,8 @@ def table(summary: Summary) -> Table:
     found.add_row("exactly right", f"{summary.exact_accuracy:.1%} of {summary.eval_puzzles:,} unseen puzzles")
     found.add_row("solved by the puzzle's rule", f"{summary.solved_rate:.1%}")
     found.add_row("cells right", f"{summary.cell_accuracy:.1%}")
+    if summary.pass_at:
+        found.add_row("voted by views", ", ".join(f"{name} {share:.1%}" for name, share in summary.pass_at.items()))
     found.add_row("network passes a puzzle", f"{summary.eval_passes_per_puzzle:,.4g}")
     found.add_row("savings against TRM", savings(summary))
     found.add_row("training", f"{summary.train_seconds:,.1f} s on {summary.device}, {summary.updates:,} updates")

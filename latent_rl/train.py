@@ -79,6 +79,7 @@ def train(config: Config, run_dir: Path, *, resume: bool = False, init: Path | N
             raise KeyboardInterrupt
         progress.say(f"measuring on all {len(session.test_instances)} test puzzles")
         found = session.evaluate()
+        session.hold_vote()
         progress.evaluated(found)
         summary = Summary.of(session, found, model_file, tracker.run_id)
         write_history(run_dir, session.history)

@@ -118,6 +118,11 @@ def check_same_puzzle(trained: TrainedModel, config: Config, puzzle: Puzzle) -> 
             f"{trained.path} was trained on {shape.seq_len} cells and {shape.vocab_size} symbols, "
             f"which is not {words(puzzle, config.env.id)}"
         )
+    if not trained.official and trained.ids_digest != puzzle.ids_digest:
+        raise UserError(
+            f"{trained.path} knows the embeddings of the puzzles that it was trained on, not those of {puzzle.name} as "
+            "configured here: use its own env.options and data"
+        )
 
 
 def instances_to_test(trained: TrainedModel, config: Config, puzzle: Puzzle, count: int | None) -> Instances:

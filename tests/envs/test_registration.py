@@ -67,7 +67,7 @@ def test_an_id_may_name_its_module(monkeypatch):
     ("id", "message"),
     [
         ("latent_rl/Sodoku-v0", "no puzzle is registered as 'latent_rl/Sodoku-v0'; did you mean 'latent_rl/Sudoku-v0'"),
-        ("CartPole-v1", "no puzzle is registered as 'CartPole-v1'; known: latent_rl/Maze-v0"),
+        ("CartPole-v1", "no puzzle is registered as 'CartPole-v1'; known: latent_rl/Arc-v0"),
     ],
 )
 def test_an_unknown_id_names_the_nearest(id, message):
@@ -132,6 +132,7 @@ SMALL = {
     "latent_rl/Sudoku-v0": {"size": 4, "train": 64, "test": 16},
     "latent_rl/NQueens-v0": {"size": 6, "train": 64, "test": 16},
     "latent_rl/Maze-v0": {"size": 6, "train": 64, "test": 16},
+    "latent_rl/Arc-v0": {"side": 8, "augmentations": 7},
 }
 """Options that make every built-in puzzle small; a new built-in must be added here."""
 

@@ -73,7 +73,7 @@ def test_training_and_evaluation(rows: Rows, mode: str) -> None:
         session.learn(next(batches))
     assert session.ledger.train_passes == rows.counted
     found = session.evaluate(20)
-    assert session.ledger.forward["eval"] == 20 * found.passes_per_puzzle
+    assert session.ledger.forward["eval"] == found.puzzles * found.passes_per_puzzle
     assert session.ledger.train_passes + session.ledger.forward["eval"] == rows.counted
 
 

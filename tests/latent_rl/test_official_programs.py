@@ -141,7 +141,8 @@ def test_training_starts_from_official_weights(tmp_path, monkeypatch) -> None:
     arguments("trm_att")
     monkeypatch.chdir(tmp_path)
     # A learning rate of nothing: what is saved is what it started from.
-    train.main(training("--init", str(GOLDEN / "trm_att.pt"), "optimizer.lr=1e-30", "name=first"))
+    still = ["optimizer.lr=1e-30", "optimizer.puzzle_lr=1e-30"]
+    train.main(training("--init", str(GOLDEN / "trm_att.pt"), *still, "name=first"))
     state = {our_name(name): one for name, one in torch.load(GOLDEN / "trm_att.pt", weights_only=True).items()}
     weights = load_model(Path("runs/first")).reasoner.state_dict()
     assert weights.keys() == state.keys()
@@ -149,7 +150,7 @@ def test_training_starts_from_official_weights(tmp_path, monkeypatch) -> None:
         torch.testing.assert_close(tensor, state[name], rtol=0, atol=1e-6, msg=name)
 
     # And from our own, which it saved.
-    train.main(training("--init", "runs/first", "optimizer.lr=1e-30", "name=second", "seed=1"))
+    train.main(training("--init", "runs/first", *still, "name=second", "seed=1"))
     for name, tensor in load_model(Path("runs/second")).reasoner.state_dict().items():
         torch.testing.assert_close(tensor, state[name], rtol=0, atol=1e-6, msg=name)
 

@@ -38,6 +38,12 @@ MODES = {
         "loss.value.target=return",
     ],
     "muon": ["optimizer.name=muon"],
+    "embeddings": [
+        "env.id=latent_rl/Arc-v0",
+        "env.options={test: mini, train: [], side: 8, augmentations: 50}",
+        "network={puzzle_positions: 2, puzzle_embedding_width: 20, cycles: 1, inner_updates: 1}",
+        "env.max_steps=2",
+    ],
 }
 
 
