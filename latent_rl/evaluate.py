@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from latent_rl import cli
 from latent_rl.config import Config
+from latent_rl.stopping import RULES, add_halting_arguments, check_halting, chosen_rule, stopping_rule
 from latent_rl.trained import (
     add_model_arguments,
     add_test_arguments,
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from latent_rl.agents import HaltingRule
     from latent_rl.checkpoint import TrainedModel
     from latent_rl.envs import Puzzle
     from latent_rl.evaluation import Evaluation
 
 EXAMPLE = """\
   python -m latent_rl.evaluate runs/sudoku-4x4-pi-0
+  python -m latent_rl.evaluate runs/sudoku-6x6-pi-0 --halt confident --halt-threshold 0.9
   python -m latent_rl.evaluate runs/sudoku-9x9-pi-0 --puzzles 5000 --json result.json env.options.test_file=hard.csv
   python -m latent_rl.evaluate official_step_50000 --config sudoku-hard network.heads=8"""
 
@@ -36,23 +39,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = cli.Parser("evaluate", "Measure a trained model on the test puzzles, after every recursion step.", EXAMPLE)
     add_model_arguments(parser)
     add_test_arguments(parser)
+    add_halting_arguments(parser)
     options = parser.parse_args(arguments)
     check_counts(parser, options)
+    check_halting(parser, options)
 
     # Late, because torch takes seconds to load.
     from rich.console import Console
 
     trained, config, puzzle = open_model(options, options.overrides)
-    found = measure(trained, puzzle, config, options.puzzles, options.steps)
+    name = chosen_rule(options)
+    rule = stopping_rule(name, trained, puzzle, options.halt_threshold)
+    found = measure(trained, puzzle, config, options.puzzles, options.steps, rule, options.guidance)
 
     # With the JSON on standard output, what people read goes beside it.
     console = Console(stderr=str(options.json) == "-", highlight=False)
-    show(console, puzzle, config, found)
-    cli.write_json(options.json, as_json(trained, puzzle, config, found))
+    show(console, puzzle, config, found, name)
+    asked = {"halting": name, "guidance": options.guidance}
+    cli.write_json(options.json, {**as_json(trained, puzzle, config, found), **asked})
 
 
 def measure(
-    trained: TrainedModel, puzzle: Puzzle, config: Config, puzzles: int | None, steps: int | None
+    trained: TrainedModel,
+    puzzle: Puzzle,
+    config: Config,
+    puzzles: int | None,
+    steps: int | None,
+    halting: HaltingRule,
+    guidance: float,
 ) -> Evaluation:
     """Evaluate on the first `puzzles` test puzzles, with a progress bar on a terminal."""
     from latent_rl.evaluation import evaluate
@@ -69,13 +83,18 @@ def measure(
             max_steps=steps or trained.config.env.max_steps,
             batch_size=config.evaluation.batch_size,
             ledger=ledger,
+            halting=halting,
+            guidance=guidance,
             on_progress=advance,
         )
 
 
-def show(console: Console, puzzle: Puzzle, config: Config, found: Evaluation) -> None:
+def show(console: Console, puzzle: Puzzle, config: Config, found: Evaluation, rule: str) -> None:
     """Print the table and the totals."""
     console.print(step_table(puzzle, found))
+    if rule != "never":
+        steps = sum(found.active_by_step)
+        console.print(f"stopping rule {rule}: {RULES[rule]}; {steps:.2f} steps a puzzle", soft_wrap=True)
     console.print(
         f"{found.exact_accuracy:.1%} exact, {found.solved_rate:.1%} solved with {found.passes_per_puzzle:g} network "
         f"passes a puzzle: {config.baseline_passes_per_puzzle / found.passes_per_puzzle:.1f}x fewer than TRM's "
@@ -89,16 +108,16 @@ def step_table(puzzle: Puzzle, found: Evaluation) -> Table:
     from rich.table import Table
 
     rows = Table(title=f"{puzzle.name}, {found.puzzles:,} test puzzles")
-    for name in ("step", "exactly right", "solved", "cells right", "network passes"):
+    for name in ("step", "exactly right", "solved", "cells right", "took it", "network passes"):
         rows.add_column(name, justify="right")
-    steps = len(found.accuracy_by_step)
-    for step in range(steps):
+    for step in range(len(found.accuracy_by_step)):
         rows.add_row(
             str(step + 1),
             f"{found.accuracy_by_step[step]:.1%}",
             f"{found.solved_by_step[step]:.1%}",
             f"{found.cells_by_step[step]:.1%}",
-            f"{found.passes_per_puzzle * (step + 1) / steps:g}",
+            f"{found.active_by_step[step]:.1%}",
+            f"{found.passes_by_step[step]:g}",
         )
     return rows
 

@@ -1,0 +1,74 @@
+"""Stopping rules by name, for the programs that use a trained model."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from latent_rl import cli
+from latent_rl.errors import UserError
+
+if TYPE_CHECKING:
+    from latent_rl.agents import HaltingRule
+    from latent_rl.checkpoint import TrainedModel
+    from latent_rl.envs import Puzzle
+
+RULES = {
+    "never": "every step is taken",
+    "agree": "two successive answers agree",
+    "confident": "the value head gives the answer a probability above --halt-threshold",
+    "rule": "the puzzle's own rule confirms the answer",
+}
+"""Names of the rules and when each one stops."""
+
+
+def add_halting_arguments(parser: cli.Parser) -> None:
+    """When to stop, and how to read the answer: `--halt --halt-threshold --guidance`."""
+    rules = "; ".join(f"{name}: {when}" for name, when in RULES.items())
+    parser.add_argument(
+        "--halt", choices=RULES, metavar="RULE", help=f"leave a puzzle alone once this rule says so ({rules})"
+    )
+    parser.add_argument(
+        "--halt-threshold", type=float, default=0.5, metavar="P", help="probability for --halt confident (0.5)"
+    )
+    parser.add_argument(
+        "--guidance", type=float, default=1.0, metavar="W", help="weight of the guided readout; 1 is the plain one"
+    )
+
+
+def check_halting(parser: cli.Parser, options: argparse.Namespace) -> None:
+    """Refuse values out of range, by the name of their option."""
+    if not 0.0 < options.halt_threshold < 1.0:
+        parser.error(f"--halt-threshold is a probability between 0 and 1, got {options.halt_threshold:g}")
+    if not 0.0 <= options.guidance < float("inf"):
+        parser.error(f"--guidance is a weight of 0 or more, got {options.guidance:g}")
+
+
+def chosen_rule(options: argparse.Namespace) -> str:
+    """The name of the rule that the arguments ask for."""
+    return options.halt or "never"
+
+
+def stopping_rule(name: str, trained: TrainedModel, puzzle: Puzzle, threshold: float = 0.5) -> HaltingRule:
+    """The rule of a name for a model.
+
+    Raises:
+        UserError: if the model does not have what the rule reads.
+    """
+    from latent_rl.agents import AgreeHalt, CheckedHalt, ConfidentHalt, NeverHalt
+
+    if name == "agree":
+        return AgreeHalt()
+    if name == "rule":
+        return CheckedHalt(puzzle.is_solved)
+    if name == "confident":
+        if not value_head_is_trained(trained):
+            raise UserError(f"--halt confident reads the value head, which was not trained in {trained.path}")
+        return ConfidentHalt(max_steps=2, exploration=0.0, threshold=threshold)
+    return NeverHalt()
+
+
+def value_head_is_trained(trained: TrainedModel) -> bool:
+    """Whether the q head of a model means anything: it learned "exactly right"."""
+    value = trained.config.loss.value
+    return value.target == "solved" and value.weight > 0
