@@ -1,6 +1,8 @@
 """The recursive reasoner, its policy, learning rules and inference."""
 
 from latent_rl.agents.halting import AgreeHalt, CheckedHalt, ConfidentHalt, HaltingRule, NeverHalt, Thought
+from latent_rl.agents.halting_policy import HaltingPolicy, LearnedHalt, halting_features
+from latent_rl.agents.halting_ppo import Decisions, HaltingLearner
 from latent_rl.agents.improvement import advantage_margin, cell_margin, guided_logits, likelihood_gain
 from latent_rl.agents.inference import Taken, recurse, think
 from latent_rl.agents.network import ReasonerConfig, RecursiveReasoner, StepOutput
@@ -16,8 +18,12 @@ __all__ = [
     "CheckedHalt",
     "CheckpointError",
     "ConfidentHalt",
+    "Decisions",
     "DiffusionTargets",
+    "HaltingLearner",
+    "HaltingPolicy",
     "HaltingRule",
+    "LearnedHalt",
     "NeverHalt",
     "PolicyImprovementLoss",
     "ReasonerConfig",
@@ -34,6 +40,7 @@ __all__ = [
     "advantage_margin",
     "cell_margin",
     "guided_logits",
+    "halting_features",
     "likelihood_gain",
     "load_official",
     "recurse",

@@ -120,3 +120,11 @@ class RecursionPolicy(TensorDictModuleBase):
             y=output.y.detach(),
             steps_taken=step + 1,
         )
+
+    def recall(self, tensordict: TensorDictBase) -> Thought:
+        """The same of steps that were taken, `[*B]`, from the `next_y` that they wrote; no network pass."""
+        flat = tensordict.select("next_y", "next_z").reshape(-1)
+        y = flat["next_y"]
+        with torch.no_grad():
+            output = StepOutput(y, flat["next_z"], self.reasoner.decode(y), self.reasoner.confidence(y))
+        return self.thought(tensordict, output)

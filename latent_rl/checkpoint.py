@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from latent_rl.agents import ReasonerConfig, RecursiveReasoner
+from latent_rl.agents import HaltingPolicy, ReasonerConfig, RecursiveReasoner
 from latent_rl.config import Config
 from latent_rl.config_loading import validate
 from latent_rl.errors import UserError
@@ -39,6 +39,7 @@ class TrainedModel:
         updates: optimizer steps of the run; 0 if unknown.
         path: the file.
         official: whether the file was saved by the official TRM or DIS code.
+        halting: its learned halting policy, if it has one.
     """
 
     reasoner: RecursiveReasoner
@@ -46,11 +47,15 @@ class TrainedModel:
     updates: int
     path: Path
     official: bool = False
+    halting: HaltingPolicy | None = None
 
 
-def save_model(folder: Path, reasoner: RecursiveReasoner, config: Config, updates: int) -> Path:
+def save_model(
+    folder: Path, reasoner: RecursiveReasoner, config: Config, updates: int, halting: HaltingPolicy | None = None
+) -> Path:
     """Write `model.pt` into a checkpoint folder."""
     path = folder / MODEL_FILE
+    shape = {} if halting is None else {"width": halting.width, "hidden": halting.hidden, "floor": halting.floor}
     _save(
         path,
         {
@@ -59,6 +64,7 @@ def save_model(folder: Path, reasoner: RecursiveReasoner, config: Config, update
             "config": config.model_dump(mode="json"),
             "updates": updates,
             "weights": reasoner.state_dict(),
+            "halting": None if halting is None else {"shape": shape, "weights": halting.state_dict()},
         },
     )
     return path
@@ -91,9 +97,14 @@ def load_model(
         reasoner.load_state_dict(content["weights"])
         config = validate(content["config"])
         updates = content["updates"]
+        halting = None
+        if content.get("halting") is not None:
+            halting = HaltingPolicy(**content["halting"]["shape"])
+            halting.load_state_dict(content["halting"]["weights"])
+            halting.to(device).eval()
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{file} is no checkpoint of this version of latent_rl: {_one_line(error)}") from None
-    return TrainedModel(reasoner.to(device).eval(), config, updates, file)
+    return TrainedModel(reasoner.to(device).eval(), config, updates, file, halting=halting)
 
 
 def load_weights(reasoner: RecursiveReasoner, path: Path) -> None:

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rich.console import Console
 
     trained, config, puzzle = open_model(options, options.overrides)
-    name = chosen_rule(options)
+    name = chosen_rule(options, trained)
     rule = stopping_rule(name, trained, puzzle, options.halt_threshold)
     found = measure(trained, puzzle, config, options.puzzles, options.steps, rule, options.guidance)
 

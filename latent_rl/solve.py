@@ -142,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if getattr(options, name) is not None and len(boards) > 1:
             raise UserError(f"--{name} draws one puzzle, got {len(boards)}")
     steps = options.steps or config.env.max_steps
-    name = chosen_rule(options)
+    name = chosen_rule(options, trained)
     rule = stopping_rule(name, trained, puzzle, options.halt_threshold)
 
     # With the JSON on standard output, what people read goes beside it.

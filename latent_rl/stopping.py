@@ -18,6 +18,7 @@ RULES = {
     "agree": "two successive answers agree",
     "confident": "the value head gives the answer a probability above --halt-threshold",
     "rule": "the puzzle's own rule confirms the answer",
+    "learned": "the model's halting policy says so",
 }
 """Names of the rules and when each one stops."""
 
@@ -26,10 +27,17 @@ def add_halting_arguments(parser: cli.Parser) -> None:
     """When to stop, and how to read the answer: `--halt --halt-threshold --guidance`."""
     rules = "; ".join(f"{name}: {when}" for name, when in RULES.items())
     parser.add_argument(
-        "--halt", choices=RULES, metavar="RULE", help=f"leave a puzzle alone once this rule says so ({rules})"
+        "--halt",
+        choices=RULES,
+        metavar="RULE",
+        help=f"leave a puzzle alone once this rule says so ({rules}); by default learned if the model can, else never",
     )
     parser.add_argument(
-        "--halt-threshold", type=float, default=0.5, metavar="P", help="probability for --halt confident (0.5)"
+        "--halt-threshold",
+        type=float,
+        default=0.5,
+        metavar="P",
+        help="probability at which confident and learned stop (0.5)",
     )
     parser.add_argument(
         "--guidance", type=float, default=1.0, metavar="W", help="weight of the guided readout; 1 is the plain one"
@@ -44,9 +52,9 @@ def check_halting(parser: cli.Parser, options: argparse.Namespace) -> None:
         parser.error(f"--guidance is a weight of 0 or more, got {options.guidance:g}")
 
 
-def chosen_rule(options: argparse.Namespace) -> str:
-    """The name of the rule that the arguments ask for."""
-    return options.halt or "never"
+def chosen_rule(options: argparse.Namespace, trained: TrainedModel) -> str:
+    """The name of the rule that the arguments ask for, or that the model comes with."""
+    return options.halt or ("never" if trained.halting is None else "learned")
 
 
 def stopping_rule(name: str, trained: TrainedModel, puzzle: Puzzle, threshold: float = 0.5) -> HaltingRule:
@@ -55,7 +63,7 @@ def stopping_rule(name: str, trained: TrainedModel, puzzle: Puzzle, threshold: f
     Raises:
         UserError: if the model does not have what the rule reads.
     """
-    from latent_rl.agents import AgreeHalt, CheckedHalt, ConfidentHalt, NeverHalt
+    from latent_rl.agents import AgreeHalt, CheckedHalt, ConfidentHalt, LearnedHalt, NeverHalt
 
     if name == "agree":
         return AgreeHalt()
@@ -65,6 +73,12 @@ def stopping_rule(name: str, trained: TrainedModel, puzzle: Puzzle, threshold: f
         if not value_head_is_trained(trained):
             raise UserError(f"--halt confident reads the value head, which was not trained in {trained.path}")
         return ConfidentHalt(max_steps=2, exploration=0.0, threshold=threshold)
+    if name == "learned":
+        if trained.halting is None:
+            raise UserError(
+                f"{trained.path} has no halting policy to stop by: give it one with python -m latent_rl.halt"
+            )
+        return LearnedHalt(trained.halting, threshold)
     return NeverHalt()
 
 

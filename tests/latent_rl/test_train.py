@@ -38,6 +38,11 @@ MODES = {
         "loss.value.target=return",
     ],
     "muon": ["optimizer.name=muon"],
+    "halting": ["halting={rule: learned, ppo: {steps: 3, hidden: 8}}"],
+    "replay-halting": [
+        "collector={mode: replay, steps_per_batch: 3, minibatch_size: 12}",
+        "halting={rule: learned, ppo: {steps: 4, hidden: 8}}",
+    ],
 }
 
 
