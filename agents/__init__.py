@@ -9,12 +9,14 @@ from latent_rl.agents.network import ReasonerConfig, RecursiveReasoner, StepOutp
 from latent_rl.agents.official import CheckpointError, load_official
 from latent_rl.agents.policy import RecursionPolicy
 from latent_rl.agents.policy_improvement import PolicyImprovementLoss
+from latent_rl.agents.search import Candidates, Search, search
 from latent_rl.agents.targets import TARGETS, DiffusionTargets, TargetGenerator, TerminalTargets
 from latent_rl.agents.value import ReturnHead, ReturnValueLoss, SolvedValueLoss
 
 __all__ = [
     "TARGETS",
     "AgreeHalt",
+    "Candidates",
     "CheckedHalt",
     "CheckpointError",
     "ConfidentHalt",
@@ -31,6 +33,7 @@ __all__ = [
     "RecursiveReasoner",
     "ReturnHead",
     "ReturnValueLoss",
+    "Search",
     "SolvedValueLoss",
     "StepOutput",
     "Taken",
@@ -44,5 +47,6 @@ __all__ = [
     "likelihood_gain",
     "load_official",
     "recurse",
+    "search",
     "think",
 ]

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from latent_rl import cli
 from latent_rl.config import Config
-from latent_rl.stopping import RULES, add_halting_arguments, check_halting, chosen_rule, stopping_rule
+from latent_rl.stopping import (
+    RULES,
+    add_halting_arguments,
+    add_search_arguments,
+    check_halting,
+    check_search,
+    chosen_rule,
+    search_settings,
+    stopping_rule,
+)
 from latent_rl.trained import (
     add_model_arguments,
     add_test_arguments,
@@ -22,14 +31,16 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from latent_rl.agents import HaltingRule
+    from latent_rl.agents import HaltingRule, Search
     from latent_rl.checkpoint import TrainedModel
     from latent_rl.envs import Puzzle
     from latent_rl.evaluation import Evaluation
+    from latent_rl.searching import SearchEvaluation
 
 EXAMPLE = """\
   python -m latent_rl.evaluate runs/sudoku-4x4-pi-0
   python -m latent_rl.evaluate runs/sudoku-6x6-pi-0 --halt confident --halt-threshold 0.9
+  python -m latent_rl.evaluate runs/sudoku-6x6-pi-0 --budget-passes 200 --choose rule
   python -m latent_rl.evaluate runs/sudoku-9x9-pi-0 --puzzles 5000 --json result.json env.options.test_file=hard.csv
   python -m latent_rl.evaluate official_step_50000 --config sudoku-hard network.heads=8"""
 
@@ -40,9 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_model_arguments(parser)
     add_test_arguments(parser)
     add_halting_arguments(parser)
+    add_search_arguments(parser)
     options = parser.parse_args(arguments)
     check_counts(parser, options)
     check_halting(parser, options)
+    check_search(parser, options)
 
     # Late, because torch takes seconds to load.
     from rich.console import Console
@@ -50,12 +63,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     trained, config, puzzle = open_model(options, options.overrides)
     name = chosen_rule(options, trained)
     rule = stopping_rule(name, trained, puzzle, options.halt_threshold)
-    found = measure(trained, puzzle, config, options.puzzles, options.steps, rule, options.guidance)
+    steps = options.steps or trained.config.env.max_steps
+    settings = search_settings(options, trained)
+    found = measure(trained, puzzle, config, options.puzzles, steps, rule, options.guidance, settings)
 
     # With the JSON on standard output, what people read goes beside it.
     console = Console(stderr=str(options.json) == "-", highlight=False)
-    show(console, puzzle, config, found, name)
-    asked = {"halting": name, "guidance": options.guidance}
+    asked: dict[str, Any] = {"halting": name, "guidance": options.guidance}
+    if settings is None:
+        show(console, puzzle, config, found, name)
+    else:
+        show_search(console, puzzle, config, found, settings, name)
+        asked["search"] = asdict(settings)
     cli.write_json(options.json, {**as_json(trained, puzzle, config, found), **asked})
 
 
@@ -64,29 +83,28 @@ def measure(
     puzzle: Puzzle,
     config: Config,
     puzzles: int | None,
-    steps: int | None,
+    steps: int,
     halting: HaltingRule,
     guidance: float,
-) -> Evaluation:
-    """Evaluate on the first `puzzles` test puzzles, with a progress bar on a terminal."""
+    settings: Search | None,
+) -> Evaluation | SearchEvaluation:
+    """Evaluate on the first `puzzles` test puzzles, with a progress bar on a terminal; with `settings`, by search."""
+    import torch
+
     from latent_rl.evaluation import evaluate
     from latent_rl.ledger import Ledger
+    from latent_rl.searching import evaluate_search
 
     instances = instances_to_test(trained, config, puzzle, puzzles)
     ledger = Ledger()
     ledger.watch(trained.reasoner.network)
+    how = {"max_steps": steps, "batch_size": config.evaluation.batch_size, "ledger": ledger}
+    how |= {"halting": halting, "guidance": guidance}
     with progress_bar("evaluating", len(instances)) as advance:
-        return evaluate(
-            trained.reasoner,
-            puzzle,
-            instances,
-            max_steps=steps or trained.config.env.max_steps,
-            batch_size=config.evaluation.batch_size,
-            ledger=ledger,
-            halting=halting,
-            guidance=guidance,
-            on_progress=advance,
-        )
+        if settings is None:
+            return evaluate(trained.reasoner, puzzle, instances, **how, on_progress=advance)
+        torch.manual_seed(config.seed)
+        return evaluate_search(trained.reasoner, puzzle, instances, settings, **how, on_progress=advance)
 
 
 def show(console: Console, puzzle: Puzzle, config: Config, found: Evaluation, rule: str) -> None:
@@ -95,6 +113,29 @@ def show(console: Console, puzzle: Puzzle, config: Config, found: Evaluation, ru
     if rule != "never":
         steps = sum(found.active_by_step)
         console.print(f"stopping rule {rule}: {RULES[rule]}; {steps:.2f} steps a puzzle", soft_wrap=True)
+    show_totals(console, config, found)
+
+
+def show_search(
+    console: Console, puzzle: Puzzle, config: Config, found: SearchEvaluation, settings: Search, rule: str
+) -> None:
+    """Say how was searched, and print the totals."""
+    how = "as many as needed of at most" if settings.adaptive else "always"
+    limit = "" if settings.budget is None else f" and {settings.budget} network passes a puzzle"
+    console.print(
+        f"{puzzle.name}, {found.puzzles:,} test puzzles\n"
+        f"search: {how} {settings.trajectories} trajectories{limit}, noise {settings.noise:g}, chosen by "
+        f"{settings.choose}, stopping rule {rule}: {RULES[rule]}\n"
+        f"{found.trajectories_per_puzzle:.2f} trajectories and {found.steps_per_puzzle:.2f} steps a puzzle, at most "
+        f"{found.most_passes} passes; some trajectory was right on {found.any_right:.1%} (no accuracy: only the key "
+        "knows which)",
+        soft_wrap=True,
+    )
+    show_totals(console, config, found)
+
+
+def show_totals(console: Console, config: Config, found: Evaluation | SearchEvaluation) -> None:
+    """The accuracies beside what they cost."""
     console.print(
         f"{found.exact_accuracy:.1%} exact, {found.solved_rate:.1%} solved with {found.passes_per_puzzle:g} network "
         f"passes a puzzle: {config.baseline_passes_per_puzzle / found.passes_per_puzzle:.1f}x fewer than TRM's "
@@ -122,7 +163,9 @@ def step_table(puzzle: Puzzle, found: Evaluation) -> Table:
     return rows
 
 
-def as_json(trained: TrainedModel, puzzle: Puzzle, config: Config, found: Evaluation) -> dict[str, Any]:
+def as_json(
+    trained: TrainedModel, puzzle: Puzzle, config: Config, found: Evaluation | SearchEvaluation
+) -> dict[str, Any]:
     """The result for machines."""
     values = asdict(found)
     passes = values.pop("passes_per_puzzle")

@@ -149,6 +149,38 @@ def test_a_guided_readout_costs_nothing(capsys, known) -> None:
     assert reference["accuracy_by_step"] == [0.0, 0.0, 0.0, 1.0, 1.0]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "trajectories", "steps"),
+    [
+        (["--trajectories", 1], 1, 5),
+        (["--trajectories", 3, "--choose", "vote"], 3, 5),
+        (["--trajectories", 3, "--choose", "rule", "--halt", "rule"], 3, 3),
+        # One trajectory is confirmed, or sure: nothing is added.
+        (["--budget-passes", 200, "--choose", "rule"], 1, 5),
+        (["--budget-passes", 200], 1, 5),
+        # Never sure enough: 33 steps are paid for, trajectories have 5.
+        (["--budget-passes", 100, "--enough", 1], 6, 5),
+        (["--budget-passes", 100, "--enough", 1, "--trajectories", 2], 2, 5),
+    ],
+)
+def test_a_search_spends_the_passes_that_the_network_counts(capsys, known, arguments, trajectories, steps) -> None:
+    counted = []
+    known.reasoner.network.register_forward_hook(lambda module, args, output: counted.append(len(output)))
+    found = found_with(capsys, *arguments)
+    assert sum(counted) == TEST_PUZZLES * trajectories * steps * 3
+    assert found["eval_passes_per_puzzle"] == found["most_passes"] == trajectories * steps * 3
+    assert found["trajectories_per_puzzle"] == trajectories and found["steps_per_puzzle"] == trajectories * steps
+    assert found["exact_accuracy"] == found["any_right"] == 1.0
+    assert found["savings_vs_trm"] == pytest.approx(336 / found["eval_passes_per_puzzle"])
+
+
+def test_a_budget_that_ends_before_the_answer(capsys, known) -> None:
+    program("anything", "--budget-passes", 8, "--choose", "rule")
+    text = " ".join(capsys.readouterr().out.split())
+    assert "0.0% exact, 0.0% solved with 6 network passes a puzzle" in text
+    assert "1.00 trajectories and 2.00 steps a puzzle, at most 6 passes" in text
+
+
 def test_another_puzzle_is_refused_and_both_are_named(capsys, run_dir) -> None:
     shape = mistake(capsys, run_dir, "env.options.size=6")
     assert "sudoku-4x4 (latent_rl/Sudoku-v0, 4 x 4" in shape and "sudoku-6x6 (latent_rl/Sudoku-v0, 6 x 6" in shape
@@ -171,6 +203,11 @@ def test_another_puzzle_is_refused_and_both_are_named(capsys, run_dir) -> None:
         (["--halt", "soon"], "invalid choice: 'soon'"),
         (["--halt", "confident", "loss.value.weight=0"], "loss.value.weight is settled by training"),
         (["--halt-threshold", "1"], "--halt-threshold is a probability between 0 and 1, got 1"),
+        (["--budget-passes", 2], "--budget-passes 2 does not pay for one recursion step of 3 network passes"),
+        (["--trajectories", 0], "--trajectories must be at least 1, got 0"),
+        (["--noise", "-1"], "--noise must be at least 0, got -1"),
+        (["--enough", 2], "--enough is a probability of at most 1, got 2"),
+        (["--choose", "luck"], "invalid choice: 'luck'"),
         (["--guidance", "-1"], "--guidance is a weight of 0 or more, got -1"),
         (["--device", "cuda:99"], "device 'cuda:99' is not available here"),
     ],
@@ -182,6 +219,7 @@ def test_mistakes_are_told_in_one_line(capsys, run_dir, arguments, message) -> N
 def test_confidence_that_was_never_trained_stops_nothing(capsys, tmp_path, cache) -> None:
     save_untrained(tmp_path, tiny_config(cache, "loss.value.weight=0"))
     assert "the value head, which was not trained" in mistake(capsys, tmp_path, "--halt", "confident")
+    assert "use rule or vote" in mistake(capsys, tmp_path, "--trajectories", 2)
 
 
 def test_missing_and_damaged_checkpoints(capsys, tmp_path) -> None:
