@@ -1,5 +1,8 @@
 """The recursive reasoner, its policy, learning rules and inference."""
 
+from latent_rl.agents.halting import AgreeHalt, CheckedHalt, ConfidentHalt, HaltingRule, NeverHalt, Thought
+from latent_rl.agents.halting_policy import HaltingPolicy, LearnedHalt, halting_features
+from latent_rl.agents.halting_ppo import Decisions, HaltingLearner
 from latent_rl.agents.improvement import (
     NEGLIGIBLE_MARGIN,
     advantage_margin,
@@ -8,10 +11,10 @@ from latent_rl.agents.improvement import (
     is_dead,
     likelihood_gain,
 )
-from latent_rl.agents.inference import recurse
+from latent_rl.agents.inference import Taken, recurse, think
 from latent_rl.agents.network import ReasonerConfig, RecursiveReasoner, StepOutput
 from latent_rl.agents.official import CheckpointError, load_official
-from latent_rl.agents.policy import ConfidentHalt, HaltingRule, NeverHalt, RecursionPolicy
+from latent_rl.agents.policy import RecursionPolicy
 from latent_rl.agents.policy_improvement import PolicyImprovementLoss
 from latent_rl.agents.puzzle_embedding import (
     TABLE,
@@ -21,6 +24,7 @@ from latent_rl.agents.puzzle_embedding import (
     load_compact_state,
     state_shapes,
 )
+from latent_rl.agents.search import Candidates, Search, search
 from latent_rl.agents.targets import TARGETS, DiffusionTargets, TargetGenerator, TerminalTargets
 from latent_rl.agents.value import ReturnHead, ReturnValueLoss, SolvedValueLoss
 
@@ -28,10 +32,17 @@ __all__ = [
     "NEGLIGIBLE_MARGIN",
     "TABLE",
     "TARGETS",
+    "AgreeHalt",
+    "Candidates",
+    "CheckedHalt",
     "CheckpointError",
     "ConfidentHalt",
+    "Decisions",
     "DiffusionTargets",
+    "HaltingLearner",
+    "HaltingPolicy",
     "HaltingRule",
+    "LearnedHalt",
     "NeverHalt",
     "PolicyImprovementLoss",
     "PuzzleEmbedding",
@@ -41,18 +52,24 @@ __all__ = [
     "ReturnHead",
     "ReturnValueLoss",
     "SignSGD",
+    "Search",
     "SolvedValueLoss",
     "StepOutput",
+    "Taken",
     "TargetGenerator",
     "TerminalTargets",
+    "Thought",
     "advantage_margin",
     "cell_margin",
     "compact_state",
     "guided_logits",
     "is_dead",
+    "halting_features",
     "likelihood_gain",
     "load_compact_state",
     "load_official",
     "recurse",
     "state_shapes",
+    "search",
+    "think",
 ]

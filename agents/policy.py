@@ -2,67 +2,12 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-
 import torch
 from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModuleBase
-from torch import Tensor
-from torchrl.envs.utils import ExplorationType, exploration_type
 
+from latent_rl.agents.halting import HaltingRule, NeverHalt, Thought
 from latent_rl.agents.network import RecursiveReasoner, StepOutput
-
-
-class HaltingRule(ABC):
-    """Decides which rows of a batch end their episode after the step just taken."""
-
-    @abstractmethod
-    def __call__(self, q: Tensor, steps_taken: Tensor) -> Tensor:
-        """Decide for every row.
-
-        Args:
-            q: float32 `[B, 2]`, logits (halt, continue) after the step.
-            steps_taken: int64 `[B]`, steps of the episode, this one included.
-
-        Returns:
-            int64 `[B]`, 1 to halt, 0 to go on.
-        """
-
-
-class NeverHalt(HaltingRule):
-    """Episodes of fixed length: the environment truncates them (DIS, and every official evaluation)."""
-
-    def __call__(self, q: Tensor, steps_taken: Tensor) -> Tensor:
-        return torch.zeros_like(steps_taken)
-
-
-class ConfidentHalt(HaltingRule):
-    """Halt once the network believes that its answer is right, `q_halt > 0` (TRM's training rule).
-
-    With probability `exploration` a row may not halt before a number of steps drawn uniformly from `2 .. max_steps`;
-    both are drawn anew at every step, as in the official code. There is no exploration under TorchRL's deterministic
-    exploration types, so that an evaluation need not swap the rule.
-
-    Args:
-        max_steps: longest episode, at least 2.
-        exploration: probability of a minimum, in [0, 1].
-    """
-
-    def __init__(self, *, max_steps: int, exploration: float = 0.1) -> None:
-        if max_steps < 2:
-            raise ValueError(f"max_steps must be at least 2 for a learned stop, got {max_steps}")
-        if not 0.0 <= exploration <= 1.0:
-            raise ValueError(f"exploration must lie in [0, 1], got {exploration}")
-        self.max_steps = max_steps
-        self.exploration = exploration
-
-    def __call__(self, q: Tensor, steps_taken: Tensor) -> Tensor:
-        halt = q[:, 0] > 0
-        if self.exploration and exploration_type() in (None, ExplorationType.RANDOM):
-            minimum = torch.randint_like(steps_taken, 2, self.max_steps + 1)
-            explores = torch.rand(steps_taken.shape, device=steps_taken.device) < self.exploration
-            halt = halt & (~explores | (steps_taken >= minimum))
-        return halt.long()
 
 
 class RecursionPolicy(TensorDictModuleBase):
@@ -152,14 +97,34 @@ class RecursionPolicy(TensorDictModuleBase):
         return self.reasoner.step(*(flat[key] for key in self.in_keys))
 
     def _write(self, tensordict: TensorDictBase, output: StepOutput) -> TensorDictBase:
-        steps_taken = tensordict["step"].reshape(-1) + 1
+        thought = self.thought(tensordict, output)
         action = TensorDict(
-            {
-                "next_y": output.y,
-                "next_z": output.z,
-                "answer": output.logits.argmax(-1),
-                "halt": self.halting(output.q.detach(), steps_taken),
-            },
-            batch_size=steps_taken.shape,
+            {"next_y": output.y, "next_z": output.z, "answer": thought.answer, "halt": self.halting(thought)},
+            batch_size=thought.steps_taken.shape,
         )
         return tensordict.update(action.reshape(tensordict.batch_size))
+
+    def thought(self, tensordict: TensorDictBase, output: StepOutput) -> Thought:
+        """What a halting rule reads of an observation `[*B]` and the step from it: rows flattened, no gradient."""
+        flat = tensordict.select("inputs", "y", "step").reshape(-1)
+        inputs, y, step = flat["inputs"], flat["y"], flat["step"]
+        with torch.no_grad():
+            before = self.reasoner.decode(y).argmax(-1)
+        return Thought(
+            inputs=inputs,
+            # As in the environment, the answer before the first step is the puzzle.
+            previous=torch.where((step == 0).unsqueeze(-1), inputs, before),
+            answer=output.logits.argmax(-1),
+            logits=output.logits.detach(),
+            q=output.q.detach(),
+            y=output.y.detach(),
+            steps_taken=step + 1,
+        )
+
+    def recall(self, tensordict: TensorDictBase) -> Thought:
+        """The same of steps that were taken, `[*B]`, from the `next_y` that they wrote; no network pass."""
+        flat = tensordict.select("next_y", "next_z").reshape(-1)
+        y = flat["next_y"]
+        with torch.no_grad():
+            output = StepOutput(y, flat["next_z"], self.reasoner.decode(y), self.reasoner.confidence(y))
+        return self.thought(tensordict, output)

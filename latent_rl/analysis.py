@@ -20,6 +20,7 @@ from latent_rl.agents import (
     likelihood_gain,
     recurse,
 )
+from latent_rl.calibration import expected_calibration_error, reliability
 from latent_rl.envs import Instances, Puzzle
 from latent_rl.evaluation import score
 from latent_rl.ledger import Ledger
@@ -57,6 +58,10 @@ class Analysis:
         guidance_weights: weights w of the sweep.
         guided_accuracy_by_step, guided_cells_by_step: exact and cell accuracy of the guided readout of each step, one
             row a step and one column a weight. Only the readout is guided: the latents go on as they are.
+        reliability: the value head's "this answer is right" after every step, against the truth: one row a bin of
+            confidence, with the number of answers, their mean confidence, the share that was right, and the share
+            that was right after the last step, had one gone on.
+        calibration_error_by_step: expected calibration error of the answers after each step.
     """
 
     puzzles: int
@@ -79,10 +84,17 @@ class Analysis:
     guidance_weights: list[float]
     guided_accuracy_by_step: list[list[float]]
     guided_cells_by_step: list[list[float]]
+    reliability: list[list[float]]
+    calibration_error_by_step: list[float]
 
     @property
     def steps(self) -> int:
         return len(self.passes_by_step)
+
+    @property
+    def calibration_error(self) -> float:
+        """Expected calibration error over the answers after all steps."""
+        return expected_calibration_error(self.reliability)
 
     @property
     def enough_steps(self) -> int:
@@ -142,6 +154,7 @@ def analyze(
                 passes[step] += ledger.forward["eval"] - spent
                 answers = after.logits.argmax(-1)
                 found = _readout(puzzle, batch, old_answers, answers) | _movement(batch, before, after, weights)
+                found["confidence"] = after.q[:, 0].sigmoid()
                 steps.append({name: values.float().cpu() for name, values in found.items()})
                 before, old_answers = after, answers
             batches.append({name: torch.stack([one[name] for one in steps]) for name in steps[0]})
@@ -151,6 +164,7 @@ def analyze(
     found = {name: torch.cat([batch[name] for batch in batches], dim=1).double() for name in batches[0]}
     quantiles = found["margin"].quantile(torch.tensor(QUANTILES, dtype=torch.float64), dim=1)
 
+    sure, right = found["confidence"], found["exact"]
     dead = is_dead(found["margin"])
     # Before the first step nothing is answered.
     wrong = torch.cat((torch.ones_like(found["exact"][:1]), 1 - found["exact"][:-1])).bool()
@@ -179,6 +193,10 @@ def analyze(
         guidance_weights=list(weights),
         guided_accuracy_by_step=mean(found["guided_exact"]),
         guided_cells_by_step=mean(found["guided_cells"]),
+        reliability=reliability(sure.flatten(), right.flatten(), right[-1:].expand_as(right).flatten()),
+        calibration_error_by_step=[
+            expected_calibration_error(reliability(*pair)) for pair in zip(sure, right, strict=True)
+        ],
     )
 
 

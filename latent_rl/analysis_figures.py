@@ -224,3 +224,26 @@ def _plain(axes: Axes) -> None:
     axes.grid(axis="y", **GRID)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def calibration(found: Analysis) -> Figure:
+    """Reliability of the value head: how often answers are right, by how sure it is of them."""
+    figure = Figure(figsize=(5.6, 5.2), layout="constrained")
+    axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    cases, sure, right, later = zip(*(row for row in found.reliability if row[0]), strict=True)
+    axes.plot([0, 1], [0, 1], color=PALE, linewidth=1.2, label="perfectly calibrated")
+    axes.plot(sure, later, "s--", color=ORANGE, label="right after the last step")
+    axes.plot(sure, right, "o-", color=BLUE, label="right now")
+    axes.set_ylabel("share of answers that are right")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_title(f"expected calibration error {found.calibration_error:.1%}", fontsize=11)
+    axes.legend(frameon=False, loc="upper left")
+    counts.bar(sure, cases, width=0.04, color=GREY)
+    counts.set_yscale("log")
+    counts.set_ylabel("answers")
+    counts.set_xlabel("probability that the value head gives the answer")
+    counts.xaxis.set_major_formatter(PercentFormatter(1.0))
+    counts.set_xlim(-0.03, 1.03)
+    for one in (axes, counts):
+        _plain(one)
+    return figure

@@ -13,13 +13,14 @@ FIGURES = {
     "improvement": "Advantage margin of every step, and the share of puzzles on which the step is dead compute.",
     "movement": "How far every step moves the latents, and how much of the answer it changes.",
     "guidance": "Guided readout: accuracy at weight w, for the last step and for every step.",
+    "calibration": "How often an answer is right, by how sure the value head is of it.",
 }
 """Figures of the page, by the name of their file."""
 
 
 def findings(found: Analysis) -> list[str]:
     """What the numbers say, one paragraph of plain Markdown each."""
-    return [_stopping(found), _oracle(found), _dead(found), _guidance(found), _movement(found)]
+    return [_stopping(found), _oracle(found), _dead(found), _guidance(found), _movement(found), _calibration(found)]
 
 
 def report(found: Analysis, *, checkpoint: str, puzzle: str) -> str:
@@ -143,6 +144,21 @@ def _movement(found: Analysis) -> str:
     return f"{text}: the latents are {'still settling' if shrinks else 'not settling'}."
 
 
+def _calibration(found: Analysis) -> str:
+    rows = [row for row in found.reliability if row[0]]
+    cases, confidence = sum(row[0] for row in rows), sum(row[0] * row[1] for row in rows)
+    right, later = (sum(row[0] * row[column] for row in rows) / cases for column in (2, 3))
+    confidence /= cases
+    text = (
+        f"**Calibration.** Over the answers of all steps the value head expects {confidence:.1%} to be right, and "
+        f"{right:.1%} are; expected calibration error {found.calibration_error:.1%}, after the last step "
+        f"{found.calibration_error_by_step[-1]:.1%}. By the end {later:.1%} would be right."
+    )
+    if found.calibration_error > 0.05:
+        return f"{text} It cannot be taken at its word (or it was never trained)."
+    return text
+
+
 def _table(found: Analysis) -> list[str]:
     header = (
         "step",
@@ -196,6 +212,8 @@ def _glossary(found: Analysis) -> list[str]:
         "- *Likelihood gained*: nats a cell, by the step as it was taken (w = 1).",
         "- *Right so far*: exactly right at this step or any before; not an accuracy, since only the key can tell.",
         "- *Moved*: |new - old| / |old|, Euclidean, mean over puzzles.",
+        "- *Expected calibration error*: mean distance between confidence and share of right answers over ten bins of "
+        "confidence, weighted by their answers.",
         f"- *Guided readout*: the answer read from l_w. The latents go on unguided; every w costs the same "
         f"{found.passes_by_step[-1]:g} passes.",
     ]

@@ -118,7 +118,7 @@ def write(folder: Path, found: Analysis, trained: TrainedModel, puzzle: Puzzle) 
 
 def figures(found: Analysis) -> dict[str, Figure]:
     """The figures of the report, by the name of their file."""
-    from latent_rl.analysis_figures import guidance, improvement, movement, stopping
+    from latent_rl.analysis_figures import calibration, guidance, improvement, movement, stopping
 
     return {
         "stopping": stopping(found),
@@ -130,6 +130,7 @@ def figures(found: Analysis) -> dict[str, Figure]:
         ),
         "movement": movement(found),
         "guidance": guidance(found),
+        "calibration": calibration(found),
     }
 
 
@@ -145,6 +146,7 @@ def as_json(found: Analysis, trained: TrainedModel, puzzle: Puzzle) -> dict[str,
         "enough_steps": found.enough_steps,
         "enough_passes": found.passes_by_step[found.enough_steps - 1],
         "dead_from_step": found.dead_from_step,
+        "calibration_error": found.calibration_error,
         "margin_quantiles": list(QUANTILES),
         **asdict(found),
     }

@@ -10,6 +10,10 @@ from torchrl.objectives import ValueEstimators
 from latent_rl.agents import (
     TARGETS,
     ConfidentHalt,
+    HaltingLearner,
+    HaltingPolicy,
+    HaltingRule,
+    LearnedHalt,
     NeverHalt,
     PolicyImprovementLoss,
     ReasonerConfig,
@@ -72,12 +76,36 @@ def accelerate(reasoner: RecursiveReasoner, config: Config) -> None:
         reasoner.network.forward = torch.compile(reasoner.network.forward)
 
 
-def build_policy(config: Config, reasoner: RecursiveReasoner) -> RecursionPolicy:
-    """The policy that collects training trajectories."""
-    if config.halting.rule == "confident":
+def build_halting_policy(config: Config, reasoner: RecursiveReasoner) -> HaltingPolicy:
+    """A fresh halting policy for a reasoner, on its device."""
+    settings = config.halting.ppo
+    policy = HaltingPolicy(reasoner.config.width, hidden=settings.hidden, floor=settings.floor)
+    return policy.to(reasoner.initial_y.device)
+
+
+def build_halting_learner(config: Config, policy: HaltingPolicy) -> HaltingLearner:
+    """What improves a halting policy."""
+    settings = config.halting.ppo
+    return HaltingLearner(
+        policy,
+        lr=settings.lr,
+        clip=settings.clip,
+        entropy=settings.entropy,
+        lmbda=settings.lmbda,
+        epochs=settings.epochs,
+        minibatch=settings.minibatch,
+    )
+
+
+def build_policy(
+    config: Config, reasoner: RecursiveReasoner, halting_policy: HaltingPolicy | None = None
+) -> RecursionPolicy:
+    """The policy that collects training trajectories; `halting.rule=learned` needs its halting policy."""
+    halting: HaltingRule = NeverHalt()
+    if halting_policy is not None:
+        halting = LearnedHalt(halting_policy)
+    elif config.halting.rule == "confident":
         halting = ConfidentHalt(exploration=config.halting.exploration, max_steps=config.env.max_steps)
-    else:
-        halting = NeverHalt()
     return RecursionPolicy(reasoner, halting, keep_graph=config.collector.mode == "fused")
 
 

@@ -18,7 +18,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from latent_rl.agents import ReasonerConfig, RecursiveReasoner, compact_state, load_compact_state, state_shapes
+from latent_rl.agents import (
+    HaltingPolicy,
+    ReasonerConfig,
+    RecursiveReasoner,
+    compact_state,
+    load_compact_state,
+    state_shapes,
+)
 from latent_rl.config import Config
 from latent_rl.config_loading import validate
 from latent_rl.errors import UserError
@@ -40,6 +47,7 @@ class TrainedModel:
         path: the file.
         official: whether the file was saved by the official TRM or DIS code.
         ids_digest: `Puzzle.ids_digest` of the puzzle it was trained on.
+        halting: its learned halting policy, if it has one.
     """
 
     reasoner: RecursiveReasoner
@@ -48,11 +56,20 @@ class TrainedModel:
     path: Path
     official: bool = False
     ids_digest: str = ""
+    halting: HaltingPolicy | None = None
 
 
-def save_model(folder: Path, reasoner: RecursiveReasoner, config: Config, updates: int, ids_digest: str = "") -> Path:
+def save_model(
+    folder: Path,
+    reasoner: RecursiveReasoner,
+    config: Config,
+    updates: int,
+    ids_digest: str = "",
+    halting: HaltingPolicy | None = None,
+) -> Path:
     """Write `model.pt` into a checkpoint folder."""
     path = folder / MODEL_FILE
+    shape = {} if halting is None else {"width": halting.width, "hidden": halting.hidden, "floor": halting.floor}
     _save(
         path,
         {
@@ -62,6 +79,7 @@ def save_model(folder: Path, reasoner: RecursiveReasoner, config: Config, update
             "updates": updates,
             "ids_digest": ids_digest,
             "weights": compact_state(reasoner),
+            "halting": None if halting is None else {"shape": shape, "weights": halting.state_dict()},
         },
     )
     return path
@@ -94,9 +112,15 @@ def load_model(
         load_compact_state(reasoner, content["weights"])
         config = validate(content["config"])
         updates = content["updates"]
+        halting = None
+        if content.get("halting") is not None:
+            halting = HaltingPolicy(**content["halting"]["shape"])
+            halting.load_state_dict(content["halting"]["weights"])
+            halting.to(device).eval()
     except (KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"{file} is no checkpoint of this version of latent_rl: {_one_line(error)}") from None
-    return TrainedModel(reasoner.to(device).eval(), config, updates, file, ids_digest=content.get("ids_digest", ""))
+    digest = content.get("ids_digest", "")
+    return TrainedModel(reasoner.to(device).eval(), config, updates, file, ids_digest=digest, halting=halting)
 
 
 def load_weights(reasoner: RecursiveReasoner, path: Path) -> None:

@@ -75,11 +75,28 @@ class LossConfig(Section):
     value: ValueConfig = ValueConfig()
 
 
+class HaltingPPOConfig(Section):
+    """Learning a halting policy, by halting.rule=learned or `latent_rl.halt`; see latent_rl.agents.HaltingLearner."""
+
+    hidden: Positive = Field(64, description="units of the two hidden layers of actor and critic")
+    floor: float = Field(0.05, ge=0.0, lt=0.5, description="least probability of either choice in training")
+    lr: float = Field(1e-3, gt=0.0)
+    clip: float = Field(0.2, gt=0.0)
+    entropy: float = Field(0.003, ge=0.0)
+    lmbda: Fraction = 0.95
+    epochs: Positive = 4
+    minibatch: Positive = 2048
+    steps: Positive = Field(16, description="halting.rule=learned: recursion steps of every row between two phases")
+    puzzles: Positive = Field(2000, description="latent_rl.halt: training puzzles whose steps are stored")
+    iterations: Positive = Field(80, description="latent_rl.halt: phases of sampling and learning")
+
+
 class HaltingConfig(Section):
     """When the agent itself ends a training episode."""
 
-    rule: Literal["never", "confident"] = "never"
+    rule: Literal["never", "confident", "learned"] = "never"
     exploration: Fraction = Field(0.1, description="share of steps at which a random minimum length is forced (TRM)")
+    ppo: HaltingPPOConfig = HaltingPPOConfig()
 
 
 class CollectorConfig(Section):

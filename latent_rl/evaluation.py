@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from latent_rl.agents import RecursiveReasoner, advantage_margin, is_dead, recurse
+from latent_rl.agents import HaltingRule, RecursiveReasoner, Taken, advantage_margin, is_dead, think
 from latent_rl.envs import IGNORE, Instances, Puzzle
 from latent_rl.ledger import Ledger
 
@@ -18,6 +18,8 @@ from latent_rl.ledger import Ledger
 @dataclass(frozen=True)
 class Evaluation:
     """What one evaluation found. Lists have one entry a recursion step; accuracies are shares in [0, 1].
+
+    With a halting rule the answer of a puzzle stays what it was when the puzzle was left alone.
 
     Attributes:
         puzzles: number of puzzles.
@@ -27,9 +29,12 @@ class Evaluation:
         passes_per_puzzle: network passes spent on a puzzle, as the ledger counted them.
         seconds: wall-clock time.
         margin_by_step: mean advantage margin of the step, in logits (`latent_rl.agents.improvement`); the reference of
-            the first step is decoded from the initial latent, which costs no network pass.
+            the first step is decoded from the initial latent, which costs no network pass. Over the puzzles that took
+            the step; 0 if none did.
         dead_share_by_step: share of puzzles on which the step was dead compute: its margin is negligible, so that
-            going its way, however far, makes the answer key no likelier.
+            going its way, however far, makes the answer key no likelier. Over the puzzles that took the step.
+        active_by_step: share of puzzles that took the step.
+        passes_by_step: network passes spent on a puzzle up to and with each step, as the ledger counted them.
     """
 
     puzzles: int
@@ -40,6 +45,8 @@ class Evaluation:
     seconds: float
     margin_by_step: list[float] = field(default_factory=list)
     dead_share_by_step: list[float] = field(default_factory=list)
+    active_by_step: list[float] = field(default_factory=list)
+    passes_by_step: list[float] = field(default_factory=list)
 
     @property
     def exact_accuracy(self) -> float:
@@ -82,9 +89,11 @@ def evaluate(
     max_steps: int,
     batch_size: int,
     ledger: Ledger,
+    halting: HaltingRule | None = None,
+    guidance: float = 1.0,
     on_progress: Callable[[int], object] | None = None,
 ) -> Evaluation:
-    """Let the reasoner take `max_steps` recursion steps on every instance and score each step's answers.
+    """Let the reasoner take recursion steps on every instance and score each step's answers.
 
     The answer key scores, it never stops: an evaluation that ended an episode when the key says so would count
     every puzzle that was right at any step.
@@ -94,41 +103,64 @@ def evaluate(
         puzzle: holds the rule.
         instances: at least one; need not be the puzzle's own. Those whose solution is `IGNORE` in every cell are
             answered but count neither as right nor as wrong.
-        max_steps: recursion steps on every instance.
+        max_steps: most recursion steps on an instance.
         batch_size: instances in work at the same time.
         ledger: watches the reasoner's network.
+        halting: who says when an instance is done; nobody by default.
+        guidance: weight of the guided readout; 1 is the plain one.
         on_progress: called after each batch with its number of puzzles.
     """
     device = reasoner.initial_y.device
-    # One row a step: puzzles exactly right, puzzles solved, sums of cell accuracies and margins, dead steps.
-    totals = torch.zeros(max_steps, 5, dtype=torch.float64)
+    # One row a step, sums over puzzles. Answers as they stand: exactly right, solved, cell accuracy.
+    standing = torch.zeros(max_steps, 3, dtype=torch.float64)
+    # The step itself, over those that took it: their number, margin, dead.
+    moved = torch.zeros(max_steps, 3, dtype=torch.float64)
+    passes = torch.zeros(max_steps, dtype=torch.float64)
     counted = 0
-    passes_before = ledger.forward["eval"]
     started = time.perf_counter()
     with ledger.phase("eval"):
         for first in range(0, len(instances), batch_size):
             batch = instances[first : first + batch_size].to(device)
-            reference = reasoner.decode(reasoner.initial_latents(len(batch))[0])
+            steps = think(reasoner, batch.inputs, batch.puzzle_ids, max_steps, halting, guidance=guidance)
+            scores = torch.zeros(3, len(batch), device=device)
             known = (batch.solutions != IGNORE).any(-1)
             counted += int(known.sum())
-            for step, output in enumerate(recurse(reasoner, batch.inputs, batch.puzzle_ids, max_steps)):
-                answers = output.logits.argmax(-1)
-                exact, cells = score(answers, batch.solutions)
-                solved = puzzle.judge(batch.inputs, answers, batch.solutions)
-                margin = advantage_margin(reference, output.logits, batch.solutions)
-                found = (exact, solved, cells, margin, is_dead(margin))
-                totals[step] += torch.stack([values[known].float().sum() for values in found]).cpu().double()
-                reference = output.logits
+            for step in range(max_steps):
+                before = ledger.forward["eval"]
+                taken = next(steps, None)
+                if taken is not None:
+                    scores[:, taken.rows] = _scores(puzzle, batch, taken)
+                    moved[step] += _movement(batch, taken, known)
+                passes[step] += ledger.forward["eval"] - before
+                standing[step] += scores[:, known].sum(1).cpu().double()
             if on_progress is not None:
                 on_progress(len(batch))
-    shares = (totals / max(counted, 1)).T.tolist()
+    shares = (standing / max(counted, 1)).T.tolist()
+    active, margin, dead = moved.T
+    passes_by_step = (passes.cumsum(0) / len(instances)).tolist()
     return Evaluation(
         puzzles=counted,
         accuracy_by_step=shares[0],
         solved_by_step=shares[1],
         cells_by_step=shares[2],
-        passes_per_puzzle=(ledger.forward["eval"] - passes_before) / len(instances),
+        passes_per_puzzle=passes_by_step[-1],
         seconds=time.perf_counter() - started,
-        margin_by_step=shares[3],
-        dead_share_by_step=shares[4],
+        margin_by_step=(margin / active.clamp(min=1)).tolist(),
+        dead_share_by_step=(dead / active.clamp(min=1)).tolist(),
+        active_by_step=(active / len(instances)).tolist(),
+        passes_by_step=passes_by_step,
     )
+
+
+def _scores(puzzle: Puzzle, batch: Instances, taken: Taken) -> Tensor:
+    """Whether the answers of a step are right and solved, and their share of right cells: float32 `[3, A]`."""
+    exact, cells = score(taken.answer, batch.solutions[taken.rows])
+    solved = puzzle.judge(batch.inputs[taken.rows], taken.answer, batch.solutions[taken.rows])
+    return torch.stack([exact.float(), solved.float(), cells])
+
+
+def _movement(batch: Instances, taken: Taken, known: Tensor) -> Tensor:
+    """Rows of a step with a known solution, sum of their margins, number of dead ones: float64 `[3]`, on the CPU."""
+    margin = advantage_margin(taken.reference, taken.output.logits, batch.solutions[taken.rows])[known[taken.rows]]
+    count = margin.new_tensor(len(margin))
+    return torch.stack([count, margin.sum(), is_dead(margin).sum().to(margin.dtype)]).cpu().double()

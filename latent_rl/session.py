@@ -15,11 +15,13 @@ from torchrl.collectors import Collector
 from torchrl.objectives import LossModule
 
 from latent_rl import checkpoint
-from latent_rl.agents import ReturnValueLoss, SolvedValueLoss
+from latent_rl.agents import HaltingPolicy, LearnedHalt, ReturnValueLoss, SolvedValueLoss
 from latent_rl.arc_evaluation import Election, elect
 from latent_rl.build import (
     accelerate,
     build_environment,
+    build_halting_learner,
+    build_halting_policy,
     build_policy,
     build_policy_loss,
     build_puzzle,
@@ -32,6 +34,7 @@ from latent_rl.envs.arc import Arc
 from latent_rl.errors import UserError
 from latent_rl.evaluation import Evaluation, evaluate
 from latent_rl.experience import Experience, FusedExperience, ReplayExperience
+from latent_rl.halting import ConcurrentHalting
 from latent_rl.history import Milestone
 from latent_rl.learner import Learner
 from latent_rl.ledger import Ledger
@@ -60,7 +63,10 @@ class Session:
         if init is not None:
             # Before anything is made from the reasoner: its average, and the environment's initial latents.
             checkpoint.load_weights(self.reasoner, init)
-        self.policy = build_policy(config, self.reasoner)
+        self.halting: HaltingPolicy | None = None
+        if config.halting.rule == "learned":
+            self.halting = build_halting_policy(config, self.reasoner)
+        self.policy = build_policy(config, self.reasoner, self.halting)
         self.environment = build_environment(config, self.puzzle, self.reasoner)
         self.environment.torchrl.set_seed(config.seed)
 
@@ -74,6 +80,11 @@ class Session:
             losses.append((value.weight, SolvedValueLoss(self.policy, stop_gradient=value.stop_gradient)))
         heads = [self.return_loss.head] if self.return_loss is not None else []
         self.learner = Learner(self.reasoner, losses, heads, config.optimizer)
+
+        self.concurrent_halting: ConcurrentHalting | None = None
+        if self.halting is not None:
+            learner = build_halting_learner(config, self.halting)
+            self.concurrent_halting = ConcurrentHalting(self.policy, learner, config.halting.ppo.steps)
 
         # After the averaged copy was made, so that both have their own compiled network and their own hook.
         self.ledger = Ledger()
@@ -160,10 +171,12 @@ class Session:
     def learn(self, batch: TensorDictBase) -> dict[str, torch.Tensor]:
         """Learn from a collected batch; returns the metrics of its last update."""
         metrics: dict[str, torch.Tensor] = {}
+        # Before the network changes: the decisions were taken on what it was.
+        halting = self.concurrent_halting.observe(batch) if self.concurrent_halting is not None else {}
         with self.ledger.phase("update"):
             for steps in self.experience(batch):
                 metrics = self.learner.update(steps)
-        return metrics
+        return {**metrics, **halting}
 
     def evaluate(self, puzzles: int | None = None) -> Evaluation:
         """Measure the averaged weights on the first `puzzles` test puzzles (all of them if None), and remember it."""
@@ -174,6 +187,7 @@ class Session:
             max_steps=self.config.env.max_steps,
             batch_size=self.config.evaluation.batch_size,
             ledger=self.ledger,
+            halting=LearnedHalt(self.halting) if self.halting is not None else None,
         )
         self.history.append(
             Milestone(
@@ -218,10 +232,16 @@ class Session:
                 "train_seconds": self.train_seconds,
                 "finished_puzzles": int(self._finished_puzzles),
                 "mlflow_run_id": mlflow_run_id,
+                "halting": self.concurrent_halting.state_dict() if self.concurrent_halting is not None else None,
             },
         )
         return checkpoint.save_model(
-            folder, self.learner.averaged_reasoner, self.config, self.learner.updates, self.puzzle.ids_digest
+            folder,
+            self.learner.averaged_reasoner,
+            self.config,
+            self.learner.updates,
+            self.puzzle.ids_digest,
+            self.halting,
         )
 
     def restore(self, run_dir: Path) -> str | None:
@@ -239,7 +259,9 @@ class Session:
         try:
             self.learner.load_state_dict(state["learner"])
             self.environment.vector.load_state_dict(state["environment"])
-        except (RuntimeError, ValueError, KeyError) as error:
+            if self.concurrent_halting is not None:
+                self.concurrent_halting.load_state_dict(state["halting"])
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{run_dir} does not fit this configuration: {' '.join(str(error).split())}") from None
         self.ledger.load_state_dict(state["ledger"])
         self.history = [Milestone(**milestone) for milestone in state["history"]]

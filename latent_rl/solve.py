@@ -11,14 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 from latent_rl import cli
 from latent_rl.errors import UserError
+from latent_rl.stopping import (
+    RULES,
+    add_halting_arguments,
+    check_halting,
+    chosen_rule,
+    stopping_rule,
+    value_head_is_trained,
+)
 from latent_rl.trained import add_model_arguments, check_counts, open_model
 
 if TYPE_CHECKING:
     from rich.console import Console
     from torch import Tensor
 
-    from latent_rl.agents import RecursiveReasoner
-    from latent_rl.checkpoint import TrainedModel
+    from latent_rl.agents import HaltingRule, RecursiveReasoner
     from latent_rl.envs import Puzzle
 
 EXAMPLE = """\
@@ -50,14 +57,29 @@ class Solutions:
 
 
 def solve(
-    reasoner: RecursiveReasoner, puzzle: Puzzle, inputs: Tensor, steps: int, solutions: Tensor | None = None
+    reasoner: RecursiveReasoner,
+    puzzle: Puzzle,
+    inputs: Tensor,
+    steps: int,
+    solutions: Tensor | None = None,
+    *,
+    halting: HaltingRule | None = None,
+    guidance: float = 1.0,
 ) -> Solutions:
-    """Take `steps` recursion steps on puzzles int64 `[B, L]`; only margins need `solutions` `[B, L]`."""
+    """Take up to `steps` recursion steps on puzzles int64 `[B, L]`; only margins need `solutions` `[B, L]`.
+
+    With a halting rule, one puzzle at a time: others would stop elsewhere, and have no steps in common.
+
+    Raises:
+        ValueError: a halting rule and more than one puzzle.
+    """
     import torch
 
-    from latent_rl.agents import advantage_margin, recurse
+    from latent_rl.agents import advantage_margin, think
     from latent_rl.ledger import Ledger
 
+    if halting is not None and len(inputs) != 1:
+        raise ValueError(f"with a halting rule one puzzle is solved at a time, got {len(inputs)}")
     inputs = inputs.to(reasoner.initial_y.device)
     puzzle_ids = puzzle.ids_of(inputs)
     answers, confidence, solved, passes, margins = [], [], [], [], []
@@ -65,16 +87,14 @@ def solve(
     watch = ledger.watch(reasoner.network)
     try:
         with torch.no_grad(), ledger.phase("eval"):
-            reference = reasoner.decode(reasoner.initial_latents(len(inputs))[0])
-            for output in recurse(reasoner, inputs, puzzle_ids, steps):
-                answer = output.logits.argmax(-1)
-                answers.append(answer.cpu())
-                confidence.append(output.q[:, 0].sigmoid().cpu())
-                solved.append(puzzle.is_solved(inputs, answer).cpu())
+            for taken in think(reasoner, inputs, puzzle_ids, steps, halting, guidance=guidance):
+                logits = taken.output.logits
+                answers.append(taken.answer.cpu())
+                confidence.append(taken.output.q[:, 0].sigmoid().cpu())
+                solved.append(puzzle.is_solved(inputs, taken.answer).cpu())
                 passes.append(ledger.forward["eval"] // len(inputs))
                 if solutions is not None:
-                    margins.append(advantage_margin(reference, output.logits, solutions.to(inputs.device)).cpu())
-                reference = output.logits
+                    margins.append(advantage_margin(taken.reference, logits, solutions.to(inputs.device)).cpu())
     finally:
         watch.remove()
     return Solutions(
@@ -90,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command-line program."""
     parser = cli.Parser("solve", "Solve puzzles with a trained model and show every recursion step.", EXAMPLE)
     add_model_arguments(parser, device="cpu")
+    add_halting_arguments(parser)
     parser.add_argument(
         "puzzle",
         nargs="*",
@@ -102,6 +123,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--gif", type=Path, metavar="FILE", help="animate the steps; one puzzle only")
     options = parser.parse_args(arguments)
     check_counts(parser, options)
+    check_halting(parser, options)
     overrides = [text for text in options.puzzle if SETTING.match(text)]
     texts = [text for text in options.puzzle if not SETTING.match(text)]
     if len(texts) > 1:
@@ -120,24 +142,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if getattr(options, name) is not None and len(boards) > 1:
             raise UserError(f"--{name} draws one puzzle, got {len(boards)}")
     steps = options.steps or config.env.max_steps
+    name = chosen_rule(options, trained)
+    rule = stopping_rule(name, trained, puzzle, options.halt_threshold)
 
     # With the JSON on standard output, what people read goes beside it.
     console = Console(stderr=str(options.json) == "-", highlight=False, soft_wrap=True)
     results = []
     for board in boards:
-        found = solve(trained.reasoner, puzzle, board.unsqueeze(0), steps)
+        found = solve(trained.reasoner, puzzle, board.unsqueeze(0), steps, halting=rule, guidance=options.guidance)
         _show(console, puzzle, board, found)
+        if len(found.passes) < steps:
+            console.print(f"stopped after step {len(found.passes)} of {steps}: {RULES[name]}\n")
         results.append(_as_json(puzzle, board, found))
     if len(boards) > 1:
         console.print(f"{sum(result['solved'] for result in results)} of {len(boards)} puzzles solved")
-    if not _value_head_is_trained(trained):
+    if not value_head_is_trained(trained):
         console.print("note: this model's value head was not trained, so how sure it is means nothing")
     if options.png is not None:
         _draw(options.png, puzzle, board, found)
     if options.gif is not None:
         _animate(options.gif, puzzle, board, found)
     cli.write_json(
-        options.json, {"checkpoint": str(trained.path), "puzzle": puzzle.name, "steps": steps, "results": results}
+        options.json,
+        {
+            "checkpoint": str(trained.path),
+            "puzzle": puzzle.name,
+            "steps": steps,
+            "halting": name,
+            "guidance": options.guidance,
+            "results": results,
+        },
     )
 
 
@@ -193,11 +227,6 @@ def _as_json(puzzle: Puzzle, board: Tensor, found: Solutions) -> dict[str, Any]:
         for step, answer in enumerate(found.answers[:, 0])
     ]
     return {"puzzle": as_line(puzzle, board), **steps[-1], "steps": steps}
-
-
-def _value_head_is_trained(trained: TrainedModel) -> bool:
-    value = trained.config.loss.value
-    return value.target == "solved" and value.weight > 0
 
 
 def _draw(path: Path, puzzle: Puzzle, board: Tensor, found: Solutions) -> None:

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from latent_rl.checkpoint import TrainedModel
     from latent_rl.envs import Instances, Puzzle
 
-CHANGEABLE = ("env.id", "env.options", "evaluation", "baseline_passes_per_puzzle", "bf16", "compile", "threads")
+CHANGEABLE = (
+    "env.id",
+    "env.options",
+    "evaluation",
+    "halting.ppo",
+    "baseline_passes_per_puzzle",
+    "bf16",
+    "compile",
+    "threads",
+)
 """Keys of the configuration that may be changed after training; the others describe training or the network itself."""
 
 

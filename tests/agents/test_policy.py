@@ -6,7 +6,6 @@ import pickle
 import pytest
 import torch
 from small import CELLS, STEPS, WIDTH, small_batch, small_reasoner
-from torchrl.envs.utils import ExplorationType, set_exploration_type
 
 from latent_rl.agents import ConfidentHalt, NeverHalt, RecursionPolicy, recurse
 
@@ -111,35 +110,6 @@ def test_replay_repeats_the_step_with_a_graph():
     assert torch.equal(again["logits"].argmax(-1), again["answer"])
 
 
-def test_never_halt():
-    halt = NeverHalt()(torch.full((4, 2), 9.0), torch.arange(1, 5))
-    assert halt.dtype == torch.int64 and not halt.any()
-
-
-def test_confident_halt_without_exploration():
-    q = torch.tensor([[0.1, -9.0], [-0.1, -9.0], [0.0, -9.0]])
-    assert ConfidentHalt(max_steps=16, exploration=0.0)(q, torch.ones(3, dtype=torch.int64)).tolist() == [1, 0, 0]
-
-
-def test_confident_halt_explores_as_the_official_rule():
-    """P(halt | sure, t) = 1 - e + e (t - 1) / (S - 1): the drawn minimum, uniform on 2 .. S, is at most t."""
-    torch.manual_seed(0)
-    rule, rows = ConfidentHalt(max_steps=5, exploration=0.4), 20_000
-    for steps_taken in range(1, 6):
-        halted = rule(torch.ones(rows, 2), torch.full((rows,), steps_taken)).double().mean().item()
-        assert halted == pytest.approx(0.6 + 0.4 * (steps_taken - 1) / 4, abs=0.0175)  # five deviations
-        assert not rule(-torch.ones(rows, 2), torch.full((rows,), steps_taken)).any()
-
-
-def test_deterministic_evaluation_does_not_explore():
-    rule = ConfidentHalt(max_steps=5, exploration=1.0)
-    sure, first = torch.ones(1000, 2), torch.ones(1000, dtype=torch.int64)
-    with set_exploration_type(ExplorationType.DETERMINISTIC):
-        assert rule(sure, first).all()
-    with set_exploration_type(ExplorationType.RANDOM):
-        assert not rule(sure, first).any()
-
-
 def test_the_policy_halts_by_its_own_confidence():
     reasoner, batch = small_reasoner(), small_batch(64)
     policy = RecursionPolicy(reasoner, ConfidentHalt(max_steps=STEPS, exploration=0.0))
@@ -152,21 +122,24 @@ def test_a_rule_is_told_the_steps_including_this_one():
     told = []
 
     class Recorder(NeverHalt):
-        def __call__(self, q, steps_taken):
-            told.append((q, steps_taken))
-            return super().__call__(q, steps_taken)
+        def __call__(self, thought):
+            told.append(thought)
+            return super().__call__(thought)
 
-    batch = small_batch(2, 2)
-    RecursionPolicy(small_reasoner(), Recorder(), keep_graph=True)(batch)
-    ((q, steps_taken),) = told
-    assert torch.equal(steps_taken, batch["step"].flatten() + 1)
-    assert q.shape == (4, 2) and not q.requires_grad
+    reasoner, batch = small_reasoner(), small_batch(2, 2)
+    batch["step"] = torch.tensor([[0, 1], [3, 0]])
+    RecursionPolicy(reasoner, Recorder(), keep_graph=True)(batch)
+    (thought,) = told
+    assert torch.equal(thought.steps_taken, batch["step"].flatten() + 1)
+    assert thought.q.shape == (4, 2) and not thought.q.requires_grad
+    before = torch.where(batch["step"][..., None] == 0, batch["inputs"], reasoner_answers(reasoner, batch["y"]))
+    assert torch.equal(thought.previous, before.flatten(0, 1))
+    assert torch.equal(thought.answer, batch["answer"].flatten(0, 1))
+    assert torch.equal(thought.y, batch["next_y"].flatten(0, 1))
 
 
-@pytest.mark.parametrize("options", [{"max_steps": 1}, {"max_steps": 4, "exploration": 1.5}])
-def test_halting_options_are_checked(options):
-    with pytest.raises(ValueError, match="max_steps must be at least 2|exploration must lie in"):
-        ConfidentHalt(**options)
+def reasoner_answers(reasoner, y):
+    return reasoner.decode(y.flatten(0, 1)).argmax(-1).unflatten(0, y.shape[:2])
 
 
 def test_recurse_equals_the_policy_and_spends_only_what_is_asked_for():

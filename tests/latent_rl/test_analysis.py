@@ -59,6 +59,7 @@ def example(**changes) -> Analysis:
     lists["margin_quantiles_by_step"] = [[0.1, 0.2, 0.3, 0.4, 0.5]] * 4
     lists["guidance_weights"] = [0.0, 1.0, 2.0]
     lists["guided_accuracy_by_step"] = lists["guided_cells_by_step"] = [[0.5] * 3] * 4
+    lists["reliability"] = [[4000.0, 0.5, 0.5, 0.5]]
     return Analysis(**{"puzzles": 1000, **lists, "passes_by_step": [3.0, 6.0, 9.0, 12.0], **changes})
 
 
@@ -97,6 +98,19 @@ def test_margins_and_distances_are_those_between_successive_steps(run_dir) -> No
         assert found.y_distance_by_step[step] == pytest.approx(float(relative_distance(y, output.y).mean()), rel=1e-5)
         assert found.z_distance_by_step[step] == pytest.approx(float(relative_distance(z, output.z).mean()), rel=1e-5)
         y, z, reference = output.y, output.z, output.logits
+
+
+def test_the_value_heads_word_is_held_against_the_truth(cache) -> None:
+    """The oracle says 12%, 50% and 88%, and is wrong, wrong and right; by the end it is always right."""
+    found, _ = measured(oracle(tiny_config(cache)))
+    rows = {round(row[1], 2): row for row in found.reliability if row[0]}
+    assert rows.keys() == {0.12, 0.5, 0.88}
+    assert [row[0] for row in found.reliability if row[0]] == [TEST_PUZZLES] * 3
+    assert [rows[sure][2] for sure in (0.12, 0.5, 0.88)] == [0, 0, 1] and all(row[3] == 1 for row in rows.values())
+    assert found.calibration_error_by_step == pytest.approx([0.1192, 0.5, 0.1192], abs=1e-4)
+    assert found.calibration_error == pytest.approx((0.1192 + 0.5 + 0.1192) / 3, abs=1e-4)
+    text = " ".join(findings(found))
+    assert "the value head expects 50.0% to be right, and 33.3% are" in text and "cannot be taken at its word" in text
 
 
 def test_a_step_that_forgets_shows_in_the_oracle_curve_and_in_the_margin(cache) -> None:
@@ -163,7 +177,7 @@ def test_findings_in_words() -> None:
         stuck_share_by_step=[0.0, 0.0, 0.1, 0.1],
         guided_accuracy_by_step=[[0.5] * 3] * 3 + [[0.8, 0.9, 0.96]],
     )
-    stopping, lost, dead, guidance, _ = findings(found)
+    stopping, lost, dead, guidance, *_ = findings(found)
     assert "9 of the 12 network passes would have sufficed" in stopping and "25% of the compute" in stopping
     assert "at most 2.0 points" in lost and "no accuracy" in lost
     assert "From step 2 on every step is dead" in dead and "50% of the network passes, 10% of them" in dead

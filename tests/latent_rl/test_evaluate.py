@@ -12,6 +12,7 @@ from latent_rl.build import build_puzzle
 from latent_rl.evaluate import main
 from latent_rl.evaluation import evaluate
 from latent_rl.ledger import Ledger
+from latent_rl.stopping import stopping_rule
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,101 @@ def test_test_puzzles_that_the_model_was_trained_on_are_refused(capsys, run_dir)
     assert "training and test set share" in message and "was trained on" in message
 
 
+def found_with(capsys, *arguments: object) -> dict:
+    program("anything", "--json", "-", "--steps", 5, "evaluation.batch_size=4", *arguments)
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "steps", "accuracy"),
+    [
+        ([], 5, 1.0),
+        (["--halt", "never"], 5, 1.0),
+        (["--halt", "rule"], 3, 1.0),
+        (["--halt", "confident"], 3, 1.0),
+        (["--halt", "confident", "--halt-threshold", 0.95], 4, 1.0),
+        (["--halt", "agree"], 1, 0.0),  # the oracle first says the puzzle again
+    ],
+)
+def test_stopping_rules_save_the_passes_that_the_network_counts(capsys, known, arguments, steps, accuracy) -> None:
+    counted = []
+    known.reasoner.network.register_forward_hook(lambda module, args, output: counted.append(len(output)))
+    found = found_with(capsys, *arguments)
+    assert sum(counted) == TEST_PUZZLES * steps * 3
+    assert found["eval_passes_per_puzzle"] == steps * 3
+    assert found["passes_by_step"] == [3 * min(step, steps) for step in range(1, 6)]
+    assert found["active_by_step"] == [1.0] * steps + [0.0] * (5 - steps)
+    # An answer stands as it was when the puzzle was left alone.
+    assert found["accuracy_by_step"] == [0.0, 0.0, accuracy, accuracy, accuracy]
+    assert found["halting"] == (arguments[1] if arguments else "never")
+    assert found["margin_by_step"][steps:] == [0.0] * (5 - steps)
+
+
+def test_the_rule_is_named_beside_its_passes(capsys, known) -> None:
+    program("anything", "--steps", 5, "--halt", "rule")
+    text = " ".join(capsys.readouterr().out.split())
+    assert "stopping rule rule: the puzzle's own rule confirms the answer; 3.00 steps a puzzle" in text
+    assert "100.0% exact, 100.0% solved with 9 network passes a puzzle" in text
+
+
+def test_puzzles_solved_in_their_inputs_take_one_step(capsys, known) -> None:
+    test = build_puzzle(known.config).instances("test")
+    solved = type(test).of(test.solutions, test.solutions)
+    ledger = Ledger()
+    ledger.watch(known.reasoner.network)
+    known.reasoner.known = solved
+    for rule in ("rule", "agree"):
+        found = evaluate(
+            known.reasoner,
+            build_puzzle(known.config),
+            solved,
+            max_steps=5,
+            batch_size=4,
+            ledger=ledger,
+            halting=stopping_rule(rule, known, build_puzzle(known.config)),
+        )
+        assert found.passes_per_puzzle == 3 and found.exact_accuracy == 1.0
+
+
+def test_a_guided_readout_costs_nothing(capsys, known) -> None:
+    reference = found_with(capsys, "--guidance", 0)
+    assert reference["eval_passes_per_puzzle"] == 15
+    # At weight 0 the answer is the one before the step: the oracle's, a step late.
+    assert reference["accuracy_by_step"] == [0.0, 0.0, 0.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "trajectories", "steps"),
+    [
+        (["--trajectories", 1], 1, 5),
+        (["--trajectories", 3, "--choose", "vote"], 3, 5),
+        (["--trajectories", 3, "--choose", "rule", "--halt", "rule"], 3, 3),
+        # One trajectory is confirmed, or sure: nothing is added.
+        (["--budget-passes", 200, "--choose", "rule"], 1, 5),
+        (["--budget-passes", 200], 1, 5),
+        # Never sure enough: 33 steps are paid for, trajectories have 5.
+        (["--budget-passes", 100, "--enough", 1], 6, 5),
+        (["--budget-passes", 100, "--enough", 1, "--trajectories", 2], 2, 5),
+    ],
+)
+def test_a_search_spends_the_passes_that_the_network_counts(capsys, known, arguments, trajectories, steps) -> None:
+    counted = []
+    known.reasoner.network.register_forward_hook(lambda module, args, output: counted.append(len(output)))
+    found = found_with(capsys, *arguments)
+    assert sum(counted) == TEST_PUZZLES * trajectories * steps * 3
+    assert found["eval_passes_per_puzzle"] == found["most_passes"] == trajectories * steps * 3
+    assert found["trajectories_per_puzzle"] == trajectories and found["steps_per_puzzle"] == trajectories * steps
+    assert found["exact_accuracy"] == found["any_right"] == 1.0
+    assert found["savings_vs_trm"] == pytest.approx(336 / found["eval_passes_per_puzzle"])
+
+
+def test_a_budget_that_ends_before_the_answer(capsys, known) -> None:
+    program("anything", "--budget-passes", 8, "--choose", "rule")
+    text = " ".join(capsys.readouterr().out.split())
+    assert "0.0% exact, 0.0% solved with 6 network passes a puzzle" in text
+    assert "1.00 trajectories and 2.00 steps a puzzle, at most 6 passes" in text
+
+
 def test_another_puzzle_is_refused_and_both_are_named(capsys, run_dir) -> None:
     shape = mistake(capsys, run_dir, "env.options.size=6")
     assert "sudoku-4x4 (latent_rl/Sudoku-v0, 4 x 4" in shape and "sudoku-6x6 (latent_rl/Sudoku-v0, 6 x 6" in shape
@@ -104,11 +200,26 @@ def test_another_puzzle_is_refused_and_both_are_named(capsys, run_dir) -> None:
         (["--puzzles", 7], "the test split of sudoku-4x4 has 6 puzzles"),
         (["--puzzels", 7], "did you mean '--puzzles'?"),
         (["--steps", "many"], "invalid int value"),
+        (["--halt", "soon"], "invalid choice: 'soon'"),
+        (["--halt", "confident", "loss.value.weight=0"], "loss.value.weight is settled by training"),
+        (["--halt-threshold", "1"], "--halt-threshold is a probability between 0 and 1, got 1"),
+        (["--budget-passes", 2], "--budget-passes 2 does not pay for one recursion step of 3 network passes"),
+        (["--trajectories", 0], "--trajectories must be at least 1, got 0"),
+        (["--noise", "-1"], "--noise must be at least 0, got -1"),
+        (["--enough", 2], "--enough is a probability of at most 1, got 2"),
+        (["--choose", "luck"], "invalid choice: 'luck'"),
+        (["--guidance", "-1"], "--guidance is a weight of 0 or more, got -1"),
         (["--device", "cuda:99"], "device 'cuda:99' is not available here"),
     ],
 )
 def test_mistakes_are_told_in_one_line(capsys, run_dir, arguments, message) -> None:
     assert message in mistake(capsys, run_dir, *arguments)
+
+
+def test_confidence_that_was_never_trained_stops_nothing(capsys, tmp_path, cache) -> None:
+    save_untrained(tmp_path, tiny_config(cache, "loss.value.weight=0"))
+    assert "the value head, which was not trained" in mistake(capsys, tmp_path, "--halt", "confident")
+    assert "use rule or vote" in mistake(capsys, tmp_path, "--trajectories", 2)
 
 
 def test_missing_and_damaged_checkpoints(capsys, tmp_path) -> None:

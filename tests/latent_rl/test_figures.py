@@ -102,7 +102,9 @@ def test_a_large_board_is_drawn_in_colours_with_letters_for_rare_symbols_alone(t
 
 
 def test_accuracy_by_step_shows_every_value_and_its_passes() -> None:
-    found = Evaluation(1000, [0.1, 0.5, 0.9], [0.2, 0.6, 0.95], [0.5, 0.8, 0.99], 9.0, 1.0)
+    found = Evaluation(
+        1000, [0.1, 0.5, 0.9], [0.2, 0.6, 0.95], [0.5, 0.8, 0.99], 9.0, 1.0, passes_by_step=[3.0, 6.0, 9.0]
+    )
     figure = accuracy_by_step(found)
     axes = figure.axes[0]
     curves = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
@@ -134,7 +136,7 @@ def test_accuracy_against_passes_and_seconds(count: int, tmp_path) -> None:
 def test_figures_leave_no_global_state() -> None:
     import matplotlib.pyplot as plt
 
-    accuracy_by_step(Evaluation(1, [0.1], [0.2], [0.5], 9.0, 1.0))
+    accuracy_by_step(Evaluation(1, [0.1], [0.2], [0.5], 9.0, 1.0, passes_by_step=[9.0]))
     assert plt.get_fignums() == []
 
 

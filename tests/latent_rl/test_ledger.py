@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from latent_rl.agents import ReasonerConfig, RecursiveReasoner
+from latent_rl.agents import CheckedHalt, ReasonerConfig, RecursiveReasoner, think
 from latent_rl.ledger import Ledger
 
 
@@ -39,6 +39,19 @@ def test_counts_rows_by_phase_and_only_gradients_that_ran(reasoner: RecursiveRea
     # Only the last of the three cycles carries gradient.
     assert ledger.backward == {"update": 5 * 3}
     assert ledger.train_passes == 63
+
+
+def test_counts_only_the_rows_that_are_still_at_work(reasoner: RecursiveReasoner) -> None:
+    ledger = Ledger()
+    ledger.watch(reasoner.network)
+    zeros, inputs = torch.zeros(3, dtype=torch.int64), torch.tensor([[1], [2], [3]]).expand(3, 4)
+    # Rows halt after as many steps as their cells say.
+    rule = CheckedHalt(lambda given, answer: given[:, 0] <= len(spent))
+    spent = [None]
+    with ledger.phase("eval"):
+        for _ in think(reasoner, inputs, zeros, 5, rule):
+            spent.append(ledger.forward["eval"])
+    assert spent[1:] == [27, 27 + 18, 27 + 18 + 9]
 
 
 def test_a_pass_outside_of_every_phase_is_an_error(reasoner: RecursiveReasoner) -> None:

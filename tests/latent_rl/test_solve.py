@@ -15,7 +15,7 @@ from PIL import Image
 from tiny_models import oracle, save_untrained, tiny_config
 
 from latent_rl import cli
-from latent_rl.agents import recurse
+from latent_rl.agents import AgreeHalt, recurse
 from latent_rl.boards import as_line, changes, draw, read_puzzles
 from latent_rl.build import build_puzzle
 from latent_rl.envs import PuzzleError
@@ -97,6 +97,22 @@ def test_a_solved_puzzle_step_by_step(capsys, known, tmp_path) -> None:
     assert result["solved"] is True and result["passes"] == 9
     assert [step["solved"] for step in result["steps"]] == [False, False, True]
     assert (tmp_path / "steps.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_stopping_rule_ends_the_solution_and_saves_its_passes(capsys, known, tmp_path) -> None:
+    puzzle = build_puzzle(known.config)
+    line = as_line(puzzle, puzzle.instances("test").inputs[0])
+    program("anything", line, "--steps", 5, "--halt", "rule", "--json", tmp_path / "out.json")
+    assert "stopped after step 3 of 5: the puzzle's own rule confirms the answer" in capsys.readouterr().out
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert found["halting"] == "rule" and found["results"][0]["passes"] == 9
+    assert len(found["results"][0]["steps"]) == 3
+
+
+def test_a_stopping_rule_takes_one_puzzle_at_a_time(known) -> None:
+    puzzle = build_puzzle(known.config)
+    with pytest.raises(ValueError, match="one puzzle is solved at a time, got 6"):
+        solve(known.reasoner, puzzle, puzzle.instances("test").inputs, 2, halting=AgreeHalt())
 
 
 def test_several_puzzles_from_standard_input(capsys, monkeypatch, known) -> None:

@@ -44,6 +44,11 @@ MODES = {
         "network={puzzle_positions: 2, puzzle_embedding_width: 20, cycles: 1, inner_updates: 1}",
         "env.max_steps=2",
     ],
+    "halting": ["halting={rule: learned, ppo: {steps: 3, hidden: 8}}"],
+    "replay-halting": [
+        "collector={mode: replay, steps_per_batch: 3, minibatch_size: 12}",
+        "halting={rule: learned, ppo: {steps: 4, hidden: 8}}",
+    ],
 }
 
 

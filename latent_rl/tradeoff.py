@@ -1,0 +1,152 @@
+"""Accuracy against network passes: halting policies of several prices beside the simple stopping rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from latent_rl.agents import HaltingPolicy, HaltingRule, LearnedHalt
+from latent_rl.checkpoint import TrainedModel
+from latent_rl.config import Config
+from latent_rl.envs import Instances, Puzzle
+from latent_rl.evaluation import Evaluation, evaluate
+from latent_rl.figures import BLUE, GREEN, ORANGE, VERMILLION
+from latent_rl.ledger import Ledger
+from latent_rl.stopping import stopping_rule, value_head_is_trained
+
+CONFIDENCES = (0.5, 0.9, 0.99, 0.999)
+"""Thresholds at which the q head's stop is measured: its own curve, not only TRM's 0.5."""
+
+STYLES = {
+    "learned": ("o-", BLUE, "halting policy, one point a price"),
+    "never": ("s--", "#777777", "fixed number of steps"),
+    "confident": ("^:", ORANGE, "q head sure, one point a threshold"),
+    "agree": ("D", VERMILLION, "two successive answers agree"),
+    "rule": ("*", GREEN, "puzzle's own rule confirms the answer"),
+}
+"""Marker and line, colour and label of every rule."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """One way to stop, measured on the test puzzles.
+
+    Attributes:
+        rule: a name of `latent_rl.stopping.RULES`.
+        label: the rule with its setting.
+        setting: price of a pass, number of steps, or threshold; None for rules without one.
+        puzzles: number of puzzles.
+        exact_accuracy, solved_rate: shares in [0, 1].
+        steps: mean recursion steps a puzzle.
+        passes_per_puzzle: network passes, as the ledger counted them.
+    """
+
+    rule: str
+    label: str
+    setting: float | None
+    puzzles: int
+    exact_accuracy: float
+    solved_rate: float
+    steps: float
+    passes_per_puzzle: float
+
+    @classmethod
+    def of(cls, rule: str, label: str, setting: float | None, found: Evaluation) -> Point:
+        return cls(
+            rule=rule,
+            label=label,
+            setting=setting,
+            puzzles=found.puzzles,
+            exact_accuracy=found.exact_accuracy,
+            solved_rate=found.solved_rate,
+            steps=sum(found.active_by_step),
+            passes_per_puzzle=found.passes_per_puzzle,
+        )
+
+
+def measure_policy(
+    trained: TrainedModel,
+    policy: HaltingPolicy,
+    cost: float,
+    puzzle: Puzzle,
+    instances: Instances,
+    config: Config,
+    ledger: Ledger,
+) -> Point:
+    """A halting policy that was trained at a price `cost` of a pass."""
+    found = _evaluate(trained, LearnedHalt(policy), puzzle, instances, config, ledger)
+    return Point.of("learned", f"learned, pass cost {cost:g}", cost, found)
+
+
+def measure_rules(
+    trained: TrainedModel, puzzle: Puzzle, instances: Instances, config: Config, ledger: Ledger
+) -> list[Point]:
+    """The simple rules: every fixed number of steps, agreement, the puzzle's rule, and the q head if it was trained."""
+    fixed = _evaluate(trained, None, puzzle, instances, config, ledger)
+    points = [
+        Point(
+            rule="never",
+            label=f"fixed, {step} steps",
+            setting=step,
+            puzzles=fixed.puzzles,
+            exact_accuracy=fixed.accuracy_by_step[step - 1],
+            solved_rate=fixed.solved_by_step[step - 1],
+            steps=step,
+            passes_per_puzzle=fixed.passes_by_step[step - 1],
+        )
+        for step in range(1, len(fixed.accuracy_by_step) + 1)
+    ]
+    for name in ("agree", "rule"):
+        rule = stopping_rule(name, trained, puzzle)
+        points.append(Point.of(name, name, None, _evaluate(trained, rule, puzzle, instances, config, ledger)))
+    if value_head_is_trained(trained):
+        for threshold in CONFIDENCES:
+            rule = stopping_rule("confident", trained, puzzle, threshold)
+            found = _evaluate(trained, rule, puzzle, instances, config, ledger)
+            points.append(Point.of("confident", f"confident, above {threshold:g}", threshold, found))
+    return points
+
+
+def _evaluate(
+    trained: TrainedModel,
+    rule: HaltingRule | None,
+    puzzle: Puzzle,
+    instances: Instances,
+    config: Config,
+    ledger: Ledger,
+) -> Evaluation:
+    return evaluate(
+        trained.reasoner,
+        puzzle,
+        instances,
+        max_steps=config.env.max_steps,
+        batch_size=config.evaluation.batch_size,
+        ledger=ledger,
+        halting=rule,
+    )
+
+
+def tradeoff(puzzle: str, points: Sequence[Point]) -> Figure:
+    """Errors against network passes a puzzle, both on logarithmic axes, one curve a rule."""
+    figure = Figure(figsize=(7.5, 5.0), layout="constrained")
+    axes = figure.subplots()
+    # An accuracy of 100% has no place on a logarithmic axis: half an error stands for none.
+    least = 0.5 / points[0].puzzles
+    for rule, (style, colour, label) in STYLES.items():
+        curve = sorted((point.passes_per_puzzle, point.exact_accuracy) for point in points if point.rule == rule)
+        if curve:
+            passes, accuracy = zip(*curve, strict=True)
+            errors = [max(1 - share, least) for share in accuracy]
+            axes.plot(passes, errors, style, color=colour, label=label, markersize=9 if rule == "rule" else 6)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("network passes a puzzle")
+    axes.set_ylabel("share of answers that are not exactly right")
+    axes.set_title(f"{puzzle}, {points[0].puzzles:,} test puzzles (lower left is better)", fontsize=11)
+    axes.grid(which="both", color="#e3e3e3", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return figure

@@ -1,0 +1,181 @@
+"""Teaching a frozen model when to stop: what is stored, what is written, and that every pass is counted."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from official_puzzle import arguments
+from tiny_models import TEST_PUZZLES, oracle, save_untrained, tiny_config
+
+from latent_rl import cli, evaluate, halt, solve
+from latent_rl.agents import HaltingPolicy, LearnedHalt
+from latent_rl.build import build_puzzle
+from latent_rl.checkpoint import load_model, save_model
+from latent_rl.envs import Reward
+from latent_rl.envs.rewards import Progress
+from latent_rl.evaluation import evaluate as measure
+from latent_rl.halting import learn_to_halt, store_steps
+from latent_rl.ledger import Ledger
+from latent_rl.tradeoff import Point, tradeoff
+
+SMALL = ["halting.ppo={puzzles: 8, iterations: 2, hidden: 8}", "evaluation.batch_size=4"]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory, cache):
+    run_dir = tmp_path_factory.mktemp("runs") / "plain"
+    save_untrained(run_dir, tiny_config(cache, "loss.value.weight=0.5"))
+    return run_dir
+
+
+def program(main, *arguments: object) -> None:
+    cli.run_program(lambda: main([str(argument) for argument in arguments]))
+
+
+def mistake(capsys, main, *arguments: object) -> str:
+    with pytest.raises(SystemExit) as exit:
+        program(main, *arguments)
+    assert exit.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_a_frozen_model_learns_to_stop_and_stops_by_itself_from_then_on(capsys, run_dir) -> None:
+    out = run_dir.parent / "taught"
+    program(halt.main, run_dir, "--out", out, "--pass-costs", 0.5, 0.001, "--json", "-", "--device", "cpu", *SMALL)
+    found = json.loads(capsys.readouterr().out)
+    assert found == json.loads((out / "tradeoff.json").read_text())
+    assert (out / "tradeoff.png").read_bytes().startswith(b"\x89PNG")
+    assert found["train_passes_total"] == 8 * 3 * 3  # puzzles, steps, passes a step: none for learning
+    rules = [point["rule"] for point in found["points"]]
+    assert rules == ["learned"] * 2 + ["never"] * 3 + ["agree", "rule"] + ["confident"] * 4
+    assert [point["setting"] for point in found["points"][:2]] == [0.5, 0.001]
+    assert [point["passes_per_puzzle"] for point in found["points"] if point["rule"] == "never"] == [3, 6, 9]
+
+    before, after = load_model(run_dir), load_model(out)
+    assert before.halting is None and after.halting.hidden == 8
+    assert after.config.halting.rule == "learned" and after.config.env.reward.pass_cost == 0.5
+    weights = before.reasoner.state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in after.reasoner.state_dict().items())
+
+    program(evaluate.main, out, "--json", "-", "--device", "cpu")
+    measured = json.loads(capsys.readouterr().out)
+    assert measured["halting"] == "learned"
+    assert measured["eval_passes_per_puzzle"] == found["points"][0]["passes_per_puzzle"]
+    program(evaluate.main, out, "--json", "-", "--device", "cpu", "--halt", "never")
+    assert json.loads(capsys.readouterr().out)["eval_passes_per_puzzle"] == 9
+
+
+def test_an_official_checkpoint_can_be_taught(capsys, tmp_path) -> None:
+    out = tmp_path / "taught"
+    program(halt.main, *arguments("dis_att"), "--out", out, "--json", "-", *SMALL)
+    found = json.loads(capsys.readouterr().out)
+    # Its q head was never trained, so its stop is not among the rules.
+    assert {point["rule"] for point in found["points"]} == {"learned", "never", "agree", "rule"}
+    model = load_model(out)
+    assert not model.official and model.halting is not None and model.config.env.max_steps == 6
+
+
+class Forced(LearnedHalt):
+    """A policy that is sure of one choice whatever it sees."""
+
+    def __init__(self, width: int, bias: float) -> None:
+        policy = HaltingPolicy(width)
+        torch.nn.init.constant_(policy.actor[-1].bias, bias)
+        super().__init__(policy)
+
+
+@pytest.mark.parametrize(("bias", "steps"), [(-50.0, 3), (50.0, 1)])
+def test_policies_that_never_halt_and_that_halt_at_once(cache, bias, steps) -> None:
+    model = oracle(tiny_config(cache))
+    puzzle, ledger, counted = build_puzzle(model.config), Ledger(), []
+    ledger.watch(model.reasoner.network)
+    model.reasoner.network.register_forward_hook(lambda module, args, output: counted.append(len(output)))
+    found = measure(
+        model.reasoner,
+        puzzle,
+        puzzle.instances("test"),
+        max_steps=3,
+        batch_size=4,
+        ledger=ledger,
+        halting=Forced(model.reasoner.config.width, bias),
+    )
+    assert found.passes_per_puzzle == 3 * steps == sum(counted) / TEST_PUZZLES
+    assert found.exact_accuracy == (1.0 if steps == 3 else 0.0)
+
+
+def test_stored_gains_are_the_environments_rewards_without_the_price(cache) -> None:
+    config = tiny_config(cache, *SMALL, "halting.ppo.puzzles=4", "env.reward.pass_cost=0.25")
+    model, ledger = oracle(config), Ledger()
+    puzzle = build_puzzle(config)
+    # The oracle knows the training puzzles, if they come as they are.
+    model.reasoner.known = puzzle.instances("train")
+    puzzle.augment = lambda instances, generator: instances
+    ledger.watch(model.reasoner.network)
+    stored = store_steps(model.reasoner, puzzle, config, ledger)
+    assert stored.gains.shape == (4, 3) and stored.features.shape[:2] == (4, 3)
+    assert stored.passes == 3 and ledger.forward["collect"] == 4 * 3 * 3
+    # Right at the third step: nothing, then a part of the cells, then the rest and the bonus.
+    assert torch.equal(stored.gains[:, 0], torch.zeros(4)) and (stored.gains[:, 1] > 0).all()
+    assert (stored.gains[:, 2] > 1).all()
+    halves = puzzle.quality(known_half(model.reasoner.known), model.reasoner.known.solutions)
+    whole = Reward(pass_cost=0.0)
+    wanted = whole(Progress(halves, halves > 1), Progress(torch.ones(20), torch.ones(20, dtype=torch.bool)), 3)
+    assert all(any(torch.isclose(gain, one) for one in wanted) for gain in stored.gains[:, 2])
+    assert torch.allclose(stored.decisions(0.25).gains, stored.gains[:, 1:] - 0.75)
+
+
+def known_half(known):
+    half = torch.arange(known.inputs.shape[1]) < known.inputs.shape[1] // 2
+    return torch.where(half, known.solutions, known.inputs)
+
+
+def test_the_price_decides_whether_the_oracle_is_heard_out(cache) -> None:
+    config = tiny_config(cache, *SMALL, "halting.ppo={puzzles: 16, iterations: 10, minibatch: 64, lr: 0.01}")
+    model, ledger = oracle(config), Ledger()
+    puzzle = build_puzzle(config)
+    model.reasoner.known = puzzle.instances("train")
+    puzzle.augment = lambda instances, generator: instances
+    ledger.watch(model.reasoner.network)
+    stored = store_steps(model.reasoner, puzzle, config, ledger)
+    for cost, wanted in ((0.001, 0.0), (1.0, 1.0)):
+        policy, _ = learn_to_halt(model.reasoner, stored, config, cost)
+        halt_at = policy.probability(stored.features[:, :-1]) > 0.5
+        assert float(halt_at.float().mean()) == pytest.approx(wanted, abs=0.1)
+
+
+def test_a_solution_stops_by_the_models_own_policy(capsys, tmp_path, cache) -> None:
+    config = tiny_config(cache)
+    model = load_model(save_untrained(tmp_path, config).parent)
+    save_model(tmp_path / "checkpoint", model.reasoner, config, 0, Forced(16, 50.0).policy)
+    program(solve.main, tmp_path, "321...32.12.23.1")
+    assert "stopped after step 1 of 3: the model's halting policy says so" in capsys.readouterr().out
+
+
+def test_mistakes_are_told_in_one_line(capsys, run_dir, tmp_path) -> None:
+    assert "no halting policy to stop by" in mistake(capsys, evaluate.main, run_dir, "--halt", "learned")
+    assert "--pass-costs must be at least 0, got -1" in mistake(capsys, halt.main, run_dir, "--pass-costs", "-1")
+    assert "nothing to decide" in mistake(capsys, halt.main, run_dir, "--steps", 1)
+    (tmp_path / "checkpoint").mkdir()
+    assert "holds a model already" in mistake(capsys, halt.main, run_dir, "--out", tmp_path)
+
+
+def test_the_figure_has_a_curve_for_every_rule() -> None:
+    points = [
+        Point(rule, rule, None, 200, accuracy, accuracy, passes / 3, passes)
+        for rule, accuracy, passes in (("learned", 1.0, 4), ("never", 0.5, 3), ("never", 0.9, 6), ("agree", 0.9, 7))
+    ]
+    (axes,) = tradeoff("toy", points).axes
+    curves = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines}
+    assert curves["fixed number of steps"] == ([3, 6], [0.5, pytest.approx(0.1)])
+    # No error is drawn as half a one: there is no zero on a logarithmic axis.
+    assert curves["halting policy, one point a price"] == ([4], [0.5 / 200])
+    assert len(curves) == 3
