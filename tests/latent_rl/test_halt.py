@@ -155,7 +155,7 @@ def test_the_price_decides_whether_the_oracle_is_heard_out(cache) -> None:
 def test_a_solution_stops_by_the_models_own_policy(capsys, tmp_path, cache) -> None:
     config = tiny_config(cache)
     model = load_model(save_untrained(tmp_path, config).parent)
-    save_model(tmp_path / "checkpoint", model.reasoner, config, 0, Forced(16, 50.0).policy)
+    save_model(tmp_path / "checkpoint", model.reasoner, config, 0, halting=Forced(16, 50.0).policy)
     program(solve.main, tmp_path, "321...32.12.23.1")
     assert "stopped after step 1 of 3: the model's halting policy says so" in capsys.readouterr().out
 

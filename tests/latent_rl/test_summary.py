@@ -32,6 +32,7 @@ def summary() -> Summary:
         updates=50,
         puzzles_seen=500,
         train_seconds=12.5,
+        election=None,
     )
     found = Evaluation(200, [0.5, 0.9], [0.6, 0.91], [0.8, 0.97], 6.0, 1.0)
     return Summary.of(session, found, "runs/x/checkpoint/model.pt", "abc")
