@@ -37,7 +37,8 @@ def test_shapes_passes_and_rows(changes):
     for row in range(3):
         alone = take_step(reasoner, batch[row : row + 1])
         for together, single in zip(output, alone, strict=True):
-            torch.testing.assert_close(together[row : row + 1], single, rtol=0, atol=1e-5)
+            # Kernels choose their order of summation by the batch size.
+            torch.testing.assert_close(together[row : row + 1], single, rtol=0, atol=5e-5)
 
 
 @pytest.mark.parametrize("changes", [VARIANTS["attention"], VARIANTS["mlp"]], ids=["attention", "mlp"])

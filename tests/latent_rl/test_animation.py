@@ -57,4 +57,4 @@ def test_what_cannot_be_written(tmp_path, name) -> None:
 def test_a_trajectory_shows_margins_where_they_are_known() -> None:
     figure = trajectory(PUZZLE, INPUTS, SOLUTION, ANSWERS, torch.zeros(3), torch.tensor([1.25, -0.5, 0.0]))
     labels = [axes.get_xlabel() for axes in figure.axes if axes.axison]
-    assert labels[1:] == ["step 1: 0% sure\nmargin +1.2", "step 2: 0% sure\nmargin -0.5", "step 3: 0% sure\nmargin +0"]
+    assert labels[1:] == ["step 1: 0% sure\nmargin +1.2", "step 2: 0% sure\nmargin -0.5", "step 3: 0% sure\nmargin 0"]
