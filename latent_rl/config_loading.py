@@ -132,7 +132,7 @@ def _nearest_key(path: list[str]) -> str:
     # The same last word in another section is the likeliest slip: `lr` for `optimizer.lr`.
     elsewhere = [key for key in known if key.split(".")[-1] == path[-1]]
     if elsewhere:
-        return f"; did you mean {elsewhere[0]!r}?"
+        return f"; did you mean {min(elsewhere, key=lambda key: key.count('.'))!r}?"
     return nearest(".".join(path), inside) or nearest(".".join(path), known)
 
 

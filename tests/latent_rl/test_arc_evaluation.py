@@ -22,7 +22,8 @@ from latent_rl.figures import trajectory
 from latent_rl.ledger import Ledger
 
 TINY = [
-    "--config", "arc-mini", "env.options.augmentations=3", "env.options.names=[25ff71a9]", "network={width: 16, layers: 1, heads: 2, multiple_of: 8}",
+    "--config", "arc-mini", "env.options.augmentations=3", "env.options.names=[25ff71a9]",
+    "network={width: 16, layers: 1, heads: 2, multiple_of: 8}",
     "network.puzzle_embedding_width=8", "collector.num_envs=4", "env.max_steps=2", "evaluation.views=4",
     "budget={seconds: null, updates: 2}", "tracking.enabled=false", "name=mini", "device=cpu",
 ]  # fmt: skip
