@@ -48,21 +48,57 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return x * cos + torch.cat((-second, first), dim=-1) * sin
 
 
+class BoardConvolution(nn.Module):
+    """A depthwise convolution over the board and a SiLU: every feature looks at the cells around its own.
+
+    The short convolution of the Universal Reasoning Model (arXiv 2512.14693), which runs along the sequence there, in
+    the two dimensions of a board. The positions in front of the cells have no place on the board and stay as they are.
+
+    Args:
+        features: F.
+        kernel: cells across, odd.
+        grid_shape: rows and columns of the board.
+    """
+
+    def __init__(self, features: int, kernel: int, grid_shape: tuple[int, int]) -> None:
+        super().__init__()
+        self.grid_shape = grid_shape
+        self.depthwise = nn.Conv2d(features, features, kernel, padding=kernel // 2, groups=features, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, P + R C, F]` to the same shape."""
+        rows, columns = self.grid_shape
+        front, cells = x.split((x.shape[1] - rows * columns, rows * columns), dim=1)
+        board = cells.transpose(1, 2).unflatten(-1, self.grid_shape)
+        mixed = F.silu(self.depthwise(board)).flatten(-2).transpose(1, 2)
+        return torch.cat((front, mixed), dim=1)
+
+
 class SwiGLU(nn.Module):
     """Gated MLP `down(silu(gate(x)) * up(x))` over the last dimension.
 
     The inner width is 2/3 of `expansion * width`, rounded to an integer, then up to a multiple of `multiple_of`.
+    With `kernel`, a `BoardConvolution` stands before `down`.
     """
 
-    def __init__(self, width: int, expansion: float, multiple_of: int) -> None:
+    def __init__(
+        self,
+        width: int,
+        expansion: float,
+        multiple_of: int,
+        kernel: int = 0,
+        grid_shape: tuple[int, int] | None = None,
+    ) -> None:
         super().__init__()
         inner = math.ceil(round(expansion * width * 2 / 3) / multiple_of) * multiple_of
         self.gate_up = Linear(width, 2 * inner)
+        self.convolution = BoardConvolution(inner, kernel, grid_shape) if kernel else None
         self.down = Linear(inner, width)
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return self.down(F.silu(gate) * up)
+        hidden = F.silu(gate) * up
+        return self.down(hidden if self.convolution is None else self.convolution(hidden))
 
 
 class Attention(nn.Module):
@@ -98,12 +134,21 @@ class Block(nn.Module):
     """
 
     def __init__(
-        self, width: int, heads: int, expansion: float, length: int, mixer: str, rotary: bool, multiple_of: int
+        self,
+        width: int,
+        heads: int,
+        expansion: float,
+        length: int,
+        mixer: str,
+        rotary: bool,
+        multiple_of: int,
+        kernel: int = 0,
+        grid_shape: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
         self.attention = Attention(width, heads, length, rotary) if mixer == "attention" else None
         self.position_mlp = SwiGLU(length, expansion, multiple_of) if mixer == "mlp" else None
-        self.mlp = SwiGLU(width, expansion, multiple_of)
+        self.mlp = SwiGLU(width, expansion, multiple_of, kernel, grid_shape)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.attention is not None:

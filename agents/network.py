@@ -27,6 +27,9 @@ class ReasonerConfig:
         multiple_of: see `expansion`; the official code uses 256, which is generous for a small width.
         mixer: how positions see each other, `"attention"` or `"mlp"` (an MLP along the positions).
         positions: `"rope"`, `"learned"` or `"none"`; MLP mixing wants `"none"`.
+        kernel: 0, or the odd number of cells across of a depthwise convolution over the board in every gated MLP
+            (Universal Reasoning Model, arXiv 2512.14693); it needs `grid_shape`.
+        grid_shape: rows and columns of the board; None where no part of the network asks for them.
         puzzle_positions: positions in front of the cells (P); they hold the puzzle embedding, or zeros.
         puzzle_embedding_width: width of a puzzle's embedding, at most `P * D`; 0 for none.
         num_puzzle_ids: rows of the puzzle-embedding table.
@@ -47,6 +50,8 @@ class ReasonerConfig:
     multiple_of: int = 256
     mixer: Literal["attention", "mlp"] = "attention"
     positions: Literal["rope", "learned", "none"] = "rope"
+    kernel: int = 0
+    grid_shape: tuple[int, int] | None = None
     puzzle_positions: int = 1
     puzzle_embedding_width: int = 0
     num_puzzle_ids: int = 0
@@ -100,6 +105,8 @@ class RecursiveReasoner(nn.Module):
                 f"a puzzle embedding of width {config.puzzle_embedding_width} does not fit into "
                 f"{config.puzzle_positions} positions of width {config.width}"
             )
+        if config.kernel and (config.kernel % 2 == 0 or config.grid_shape is None):
+            raise ValueError(f"a convolution needs an odd kernel and a board, got {config.kernel}, {config.grid_shape}")
         self.config = config
         width = config.width
         self.network = SharedNetwork(
@@ -111,6 +118,8 @@ class RecursiveReasoner(nn.Module):
             mixer=config.mixer,
             rotary=config.positions == "rope",
             multiple_of=config.multiple_of,
+            kernel=config.kernel,
+            grid_shape=config.grid_shape,
         )
         self.embedding_scale = math.sqrt(width)
         self.embed_tokens = self._embedding(config.vocab_size)

@@ -43,6 +43,8 @@ class Maze(Puzzle):
         test: test mazes, likewise (default 1,000, or all).
         seed: of generation and of drawing from files.
         min_path: least number of moves from S to G in generated mazes; by default `rows + columns`.
+        unique: generate only mazes with a single shortest path. Among open fields these are few (4% of 10x10 fields
+            with 20 moves), but their key is the one right answer: a network is not taught to guess which one is meant.
         train_file: CSV, plain or gzip, with the header `source,question,answer,rating`.
         test_file: likewise.
         augment: whether `augment` transforms anything.
@@ -64,6 +66,7 @@ class Maze(Puzzle):
         test: int | None = None,
         seed: int = 0,
         min_path: int | None = None,
+        unique: bool = False,
         train_file: str | os.PathLike[str] | None = None,
         test_file: str | os.PathLike[str] | None = None,
         augment: bool = False,
@@ -81,11 +84,14 @@ class Maze(Puzzle):
             raise PuzzleError(f"{self.name}: {missing} is missing; give both files or neither")
         if train_file is not None and min_path is not None:
             raise PuzzleError(f"{self.name}: min_path is for generated mazes, it does not select from files")
+        if train_file is not None and unique:
+            raise PuzzleError(f"{self.name}: unique is for generated mazes, it does not select from files")
         for option, value in (("train", train), ("test", test), ("min_path", min_path)):
             if value is not None and value < 1:
                 raise PuzzleError(f"{self.name}: {option} must be at least 1, got {value}")
         self.seed = seed
         self.min_path = rows + columns if min_path is None else min_path
+        self.unique = unique
         self._counts = (train, test)
         self._files = (train_file, test_file)
         self._augments = augment
@@ -224,7 +230,7 @@ class Maze(Puzzle):
         def generate() -> tuple[Instances, Instances]:
             rng = np.random.default_rng(self.seed)
             try:
-                mazes = maze_generator.generate(*self.grid_shape, train + test, self.min_path, rng)
+                mazes = maze_generator.generate(*self.grid_shape, train + test, self.min_path, self.unique, rng)
             except maze_generator.TooFewMazesError as error:
                 raise PuzzleError(
                     f"{self.name}: {train} + {test} mazes with a shortest path of at least {self.min_path} moves asked "
@@ -243,6 +249,7 @@ class Maze(Puzzle):
             "test": test,
             "seed": self.seed,
             "min_path": self.min_path,
+            "unique": self.unique,
         }
         return cached(self.name, parameters, generate, self._cache_dir)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .maze_paths import distances, shortest_paths
+from .maze_paths import distances, only_one_way, shortest_paths
 
 VERSION = 1
 """Part of a cached set's identity; raise it when the same seed gives other mazes."""
@@ -32,9 +32,11 @@ class TooFewMazesError(Exception):
 
 
 def generate(
-    rows: int, columns: int, count: int, min_path: int, rng: np.random.Generator
+    rows: int, columns: int, count: int, min_path: int, unique: bool, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mazes whose shortest path has at least `min_path` moves, all different, also if turned or mirrored.
+
+    With `unique`, no maze has a second shortest path.
 
     Returns:
         bool `[count, rows, columns]` walls, int64 `[count, 2]` cells of start and goal in reading order, and
@@ -52,7 +54,7 @@ def generate(
         fields, longest = fields + _FIELDS_AT_ONCE, max(longest, reach)
         if not len(walls):
             continue
-        ends, paths = _goals_and_paths(walls, start, min_path, rng)
+        walls, ends, paths = _goals_and_paths(walls, start, min_path, unique, rng)
         for maze in zip(walls, ends, paths, strict=True):
             found.setdefault(_canonical(*maze[:2]), maze)
     walls, ends, paths = (np.stack(parts) for parts in zip(*list(found.values())[:count], strict=True))
@@ -117,20 +119,25 @@ def _unpack(words: np.ndarray) -> np.ndarray:
 
 
 def _goals_and_paths(
-    walls: np.ndarray, start: np.ndarray, min_path: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """A goal drawn uniformly from the cells far enough away, ends swapped in half the mazes, and a shortest path."""
+    walls: np.ndarray, start: np.ndarray, min_path: int, unique: bool, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Walls with a goal drawn uniformly from the cells that qualify, ends swapped in half the mazes, and their path."""
     count = len(walls)
     source = np.zeros((count, walls[0].size), dtype=bool)
     source[np.arange(count), start] = True
     steps = distances(torch.from_numpy(~walls), torch.from_numpy(source.reshape(walls.shape)))
-    far = steps.view(count, -1).numpy() >= min_path
-    goal = np.where(far, rng.random(far.shape), -1.0).argmax(1)
+    qualify = steps >= min_path
+    if unique:
+        qualify &= only_one_way(steps)
+    qualify = qualify.view(count, -1).numpy()
+    some = qualify.any(1)
+    walls, start, steps, qualify = walls[some], start[some], steps[torch.from_numpy(some)], qualify[some]
+    goal = np.where(qualify, rng.random(qualify.shape), -1.0).argmax(1)
     paths = shortest_paths(steps, torch.from_numpy(goal)).numpy()
     ends = np.stack((start, goal), axis=1)
-    swapped = rng.random(count) < 0.5
+    swapped = rng.random(len(walls)) < 0.5
     ends[swapped] = ends[swapped, ::-1]
-    return ends, paths
+    return walls, ends, paths
 
 
 def _canonical(walls: np.ndarray, ends: np.ndarray) -> bytes:

@@ -42,6 +42,20 @@ def distances(free: Tensor, source: Tensor) -> Tensor:
     return torch.where(reached, steps, -1).long()
 
 
+def only_one_way(steps: Tensor) -> Tensor:
+    """Whether a single shortest path leads from the sources to a cell, bool `[B, R, C]`; False for unreachable cells.
+
+    Args:
+        steps: int64 `[B, R, C]`, from `distances`.
+    """
+    ways = (steps == 0).to(torch.uint8)
+    for step in range(1, int(steps.max()) + 1):
+        # Two ways or twenty: no more than "several" needs to be known, so no count overflows.
+        arriving = neighbours(torch.where(steps == step - 1, ways, 0)).sum(0, dtype=torch.uint8).clamp(max=2)
+        ways = torch.where(steps == step, arriving, ways)
+    return ways == 1
+
+
 def shortest_paths(steps: Tensor, goal: Tensor) -> Tensor:
     """The cells strictly between source and goal on a shortest path; of several, always the same one.
 

@@ -55,6 +55,7 @@ def build_reasoner(config: Config, puzzle: Puzzle, device: torch.device) -> Recu
             ReasonerConfig(
                 vocab_size=puzzle.vocab_size,
                 seq_len=puzzle.seq_len,
+                grid_shape=puzzle.grid_shape if network.kernel else None,
                 # A family without embeddings has the id 0 everywhere, which needs a row if there is a table at all.
                 num_puzzle_ids=max(puzzle.num_puzzle_ids, 1 if network.puzzle_embedding_width else 0),
                 step_embedding_steps=config.env.max_steps if network.step_embedding else 0,

@@ -12,13 +12,12 @@ from rich.table import Table
 from latent_rl.comparison import (
     OWN_ACCURACY_TOLERANCE,
     Comparison,
-    Estimate,
-    Ratio,
     SchemeRatios,
     SchemeResult,
     TargetCost,
     not_reached,
 )
+from latent_rl.intervals import Estimate, Ratio
 
 METRIC_NAMES = {"solved": "solved by the puzzle's rule", "exact": "exactly right"}
 

@@ -47,6 +47,7 @@ class NetworkConfig(Section):
     multiple_of: Positive = 32
     mixer: Literal["attention", "mlp"] = "attention"
     positions: Literal["rope", "learned", "none"] = "rope"
+    kernel: NonNegative = Field(0, description="cells across of a depthwise convolution over the board (odd); 0: none")
     puzzle_positions: Positive = 1
     puzzle_embedding_width: NonNegative = 0
     step_embedding: bool = Field(False, description="tell the network which step it is in (DIS)")

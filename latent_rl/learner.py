@@ -109,7 +109,7 @@ def build_optimizers(
     if config.name == "muon":
         if not hasattr(torch.optim, "Muon"):
             raise UserError(f"optimizer.name=muon needs torch 2.9 or newer, this is {torch.__version__}")
-        matrices = list(reasoner.network.parameters())
+        matrices = [weight for weight in reasoner.network.parameters() if weight.ndim == 2]
         chosen = {id(matrix) for matrix in matrices}
         adamw_parameters = [parameter for parameter in adamw_parameters if id(parameter) not in chosen]
         optimizers.append(torch.optim.Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from latent_rl.stopping import (
     stopping_rule,
     value_head_is_trained,
 )
-from latent_rl.trained import add_model_arguments, check_counts, open_model
+from latent_rl.trained import add_model_arguments, check_counts, open_model, split_settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,9 +31,6 @@ EXAMPLE = """\
   python -m latent_rl.solve runs/sudoku-4x4-pi-0 321...32.12.23.1
   python -m latent_rl.solve runs/sudoku-6x6-pi-0 --file board.txt --png steps.png --gif steps.gif
   python -m latent_rl.solve runs/sudoku-9x9-pi-0 --json answers.json < puzzles.txt"""
-
-SETTING = re.compile(r"[a-z_]\w*(\.\w+)*=")
-"""How an argument begins that is a setting and no puzzle."""
 
 
 @dataclass(frozen=True)
@@ -124,8 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     check_counts(parser, options)
     check_halting(parser, options)
-    overrides = [text for text in options.puzzle if SETTING.match(text)]
-    texts = [text for text in options.puzzle if not SETTING.match(text)]
+    texts, overrides = split_settings(options.puzzle)
     if len(texts) > 1:
         parser.error(f"one PUZZLE at a time, got {len(texts)}; several go into a --file")
     if texts and options.file is not None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from latent_rl.agents import HaltingPolicy, HaltingRule, LearnedHalt
 from latent_rl.checkpoint import TrainedModel
@@ -13,6 +16,7 @@ from latent_rl.config import Config
 from latent_rl.envs import Instances, Puzzle
 from latent_rl.evaluation import Evaluation, evaluate
 from latent_rl.figures import BLUE, GREEN, ORANGE, VERMILLION
+from latent_rl.intervals import Estimate, mean_interval, share_interval
 from latent_rl.ledger import Ledger
 from latent_rl.stopping import stopping_rule, value_head_is_trained
 
@@ -64,6 +68,55 @@ class Point:
             steps=sum(found.active_by_step),
             passes_per_puzzle=found.passes_per_puzzle,
         )
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """The same way to stop, over models that differ in the seed of their training; `models` says how many."""
+
+    rule: str
+    label: str
+    setting: float | None
+    puzzles: int
+    models: int
+    exact_accuracy: Estimate
+    solved_rate: Estimate
+    steps: Estimate
+    passes_per_puzzle: Estimate
+
+    @classmethod
+    def of(cls, points: Sequence[Point]) -> Averaged:
+        """The mean of one point a model.
+
+        Raises:
+            ValueError: if the points are not of one way to stop, or not of the same number of puzzles.
+        """
+        first = points[0]
+        if any((point.label, point.puzzles) != (first.label, first.puzzles) for point in points):
+            raise ValueError(f"cannot average {', '.join(f'{point.label} on {point.puzzles}' for point in points)}")
+
+        def costs(name: str) -> Estimate:
+            return mean_interval([getattr(point, name) for point in points], within=(0.0, math.inf))
+
+        def shares(name: str) -> Estimate:
+            return share_interval([getattr(point, name) for point in points], first.puzzles)
+
+        return cls(
+            rule=first.rule,
+            label=first.label,
+            setting=first.setting,
+            puzzles=first.puzzles,
+            models=len(points),
+            exact_accuracy=shares("exact_accuracy"),
+            solved_rate=shares("solved_rate"),
+            steps=costs("steps"),
+            passes_per_puzzle=costs("passes_per_puzzle"),
+        )
+
+
+def average(by_model: Sequence[Sequence[Point]]) -> list[Averaged]:
+    """The points of several models, which were measured in the same ways and order, averaged over the models."""
+    return [Averaged.of(points) for points in zip(*by_model, strict=True)]
 
 
 def measure_policy(
@@ -128,23 +181,41 @@ def _evaluate(
     )
 
 
-def tradeoff(puzzle: str, points: Sequence[Point]) -> Figure:
-    """Errors against network passes a puzzle, both on logarithmic axes, one curve a rule."""
+def tradeoff(puzzle: str, points: Sequence[Averaged]) -> Figure:
+    """Failures against network passes a puzzle, both on logarithmic axes, one curve a rule; bars are 95% intervals."""
     figure = Figure(figsize=(7.5, 5.0), layout="constrained")
     axes = figure.subplots()
-    # An accuracy of 100% has no place on a logarithmic axis: half an error stands for none.
+    # A solved rate of 100% has no place on a logarithmic axis: half a failure stands for none.
     least = 0.5 / points[0].puzzles
     for rule, (style, colour, label) in STYLES.items():
-        curve = sorted((point.passes_per_puzzle, point.exact_accuracy) for point in points if point.rule == rule)
-        if curve:
-            passes, accuracy = zip(*curve, strict=True)
-            errors = [max(1 - share, least) for share in accuracy]
-            axes.plot(passes, errors, style, color=colour, label=label, markersize=9 if rule == "rule" else 6)
+        curve = sorted((point for point in points if point.rule == rule), key=lambda one: one.passes_per_puzzle.mean)
+        if not curve:
+            continue
+        solved = [point.solved_rate for point in curve]
+        failed = [max(1 - share.mean, least) for share in solved]
+        bars = [
+            [here - max(1 - share.high, least) for here, share in zip(failed, solved, strict=True)],
+            [max(1 - share.low, least) - here for here, share in zip(failed, solved, strict=True)],
+        ]
+        axes.errorbar(
+            [point.passes_per_puzzle.mean for point in curve],
+            failed,
+            yerr=np.clip(bars, 0.0, None),
+            fmt=style,
+            color=colour,
+            label=label,
+            markersize=9 if rule == "rule" else 6,
+            elinewidth=0.8,
+            capsize=2,
+        )
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.xaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
     axes.set_xlabel("network passes a puzzle")
-    axes.set_ylabel("share of answers that are not exactly right")
-    axes.set_title(f"{puzzle}, {points[0].puzzles:,} test puzzles (lower left is better)", fontsize=11)
+    axes.set_ylabel("share of puzzles that are not solved")
+    models = "" if points[0].models == 1 else f", mean of {points[0].models} models"
+    axes.set_title(f"{puzzle}, {points[0].puzzles:,} test puzzles{models} (lower left is better)", fontsize=11)
     axes.grid(which="both", color="#e3e3e3", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

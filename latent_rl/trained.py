@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,10 +32,22 @@ CHANGEABLE = (
 """Keys of the configuration that may be changed after training; the others describe training or the network itself."""
 
 
-def add_model_arguments(parser: cli.Parser, *, device: str = "auto") -> None:
-    """The model, its puzzle and where it runs: `CHECKPOINT --config --steps --device --json`."""
+SETTING = re.compile(r"[a-z_]\w*(\.\w+)*=")
+"""How an argument begins that is a setting and no file or puzzle."""
+
+
+def add_model_arguments(parser: cli.Parser, *, device: str = "auto", several: bool = False) -> None:
+    """The model, its puzzle and where it runs: `CHECKPOINT --config --steps --device --json`.
+
+    With `several`, the argument takes a list of models, and settings among them: see `split_settings`.
+    """
     parser.add_argument(
-        "checkpoint", type=Path, metavar="CHECKPOINT", help="run directory, model.pt, or a file of the official code"
+        "checkpoint",
+        type=str if several else Path,
+        nargs="+" if several else None,
+        metavar="CHECKPOINT",
+        help="run directory, model.pt, or a file of the official code"
+        + ("; several are averaged; key=value changes a setting" if several else ""),
     )
     parser.add_argument(
         "--config",
@@ -46,9 +59,20 @@ def add_model_arguments(parser: cli.Parser, *, device: str = "auto") -> None:
     parser.add_argument("--device", default=device, metavar="D", help="cpu, cuda, mps or auto (default: %(default)s)")
 
 
+def split_settings(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Words that are no settings, and those that are (`key=value`)."""
+    settings = [word for word in words if SETTING.match(word)]
+    return [word for word in words if word not in settings], settings
+
+
+def add_puzzles_argument(parser: cli.Parser) -> None:
+    """How many test puzzles: `--puzzles`."""
+    parser.add_argument("--puzzles", type=int, metavar="N", help="only the first N test puzzles")
+
+
 def add_test_arguments(parser: cli.Parser) -> None:
     """How many test puzzles, and changes: `--puzzles key=value…`."""
-    parser.add_argument("--puzzles", type=int, metavar="N", help="only the first N test puzzles")
+    add_puzzles_argument(parser)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as env.options.test=5000")
 
 
@@ -61,9 +85,11 @@ def check_counts(parser: cli.Parser, options: argparse.Namespace) -> None:
 
 
 def open_model(
-    options: argparse.Namespace, overrides: Sequence[str], *, compile: bool = True
+    options: argparse.Namespace, overrides: Sequence[str], *, checkpoint: Path | None = None, compile: bool = True
 ) -> tuple[TrainedModel, Config, Puzzle]:
     """The model that the arguments name, the configuration with overrides, and the puzzle; nothing has run yet.
+
+    `checkpoint` is the one to open where the arguments name several.
 
     Raises:
         UserError: if there is no such model, a key cannot be changed, or the puzzle is not the model's.
@@ -73,7 +99,8 @@ def open_model(
     from latent_rl.build import accelerate, build_puzzle, choose_device
     from latent_rl.checkpoint import load_model
 
-    trained = load_model(options.checkpoint, choose_device(options.device), preset=options.config, overrides=overrides)
+    path = checkpoint if checkpoint is not None else options.checkpoint
+    trained = load_model(path, choose_device(options.device), preset=options.config, overrides=overrides)
     config = change(trained, overrides)
     if config.threads:
         torch.set_num_threads(config.threads)

@@ -4,12 +4,15 @@ import pytest
 import torch
 from small import CELLS, TOKENS, WIDTH, small_batch, small_reasoner
 
+from latent_rl.agents.blocks import BoardConvolution
+
 VARIANTS = {
     "attention": {},
     "mlp": {"mixer": "mlp", "positions": "none"},
     "learned positions": {"positions": "learned"},
     "no front": {"puzzle_positions": 0},
     "puzzle embedding": {"puzzle_positions": 2, "puzzle_embedding_width": 12, "num_puzzle_ids": 3},
+    "convolution": {"kernel": 3, "grid_shape": (1, CELLS), "positions": "none"},
     "steps, own answer": {"step_embedding_steps": 4, "feed": "answer"},
 }
 
@@ -66,6 +69,25 @@ def test_no_gradient_reaches_the_latents_before(cycles):
     output = take_step(reasoner, batch)
     (output.y.sum() + output.z.sum() + output.logits.sum()).backward()
     assert batch["y"].grad is None and batch["z"].grad is None
+
+
+def test_the_convolution_looks_around_on_the_board_and_leaves_the_front_alone():
+    layer = BoardConvolution(features=2, kernel=3, grid_shape=(3, 4))
+    with torch.no_grad():
+        layer.depthwise.weight.fill_(1.0)
+    x = torch.zeros(1, 2 + 12, 2)
+    x[0, :2] = 5.0
+    x[0, 2 + 4, 1] = 1.0  # row 1, column 0
+    found = layer(x)
+    assert torch.equal(found[0, :2], x[0, :2]) and not found[0, 2:, 0].any()
+    reached = found[0, 2:, 1].view(3, 4) > 0
+    assert reached.tolist() == [[True, True, False, False]] * 3
+
+
+@pytest.mark.parametrize(("kernel", "grid_shape"), [(2, (2, 3)), (3, None)])
+def test_a_convolution_needs_an_odd_kernel_and_a_board(kernel, grid_shape):
+    with pytest.raises(ValueError, match="needs an odd kernel and a board"):
+        small_reasoner(kernel=kernel, grid_shape=grid_shape)
 
 
 def test_own_answer_is_fed_from_the_second_step_on():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from latent_rl.envs import PuzzleError, check_puzzle
 from latent_rl.envs.maze import FLOOR, GOAL, PATH, START, WALL, Maze
 from latent_rl.envs.maze_generator import TooFewMazesError, generate
-from latent_rl.envs.maze_paths import distances, shortest_paths
+from latent_rl.envs.maze_paths import distances, only_one_way, shortest_paths
 
 
 def plain_distances(free: np.ndarray, source: tuple[int, int]) -> dict[tuple[int, int], int]:
@@ -62,6 +62,21 @@ def test_distances_are_those_of_a_plain_search(shape, seed):
         for cell, moves in plain_distances(board != WALL, tuple(np.argwhere(board == START)[0])).items():
             expected[cell] = moves
         assert (found == expected).all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(SHAPES, SEEDS)
+def test_a_single_way_is_told_from_several(shape, seed):
+    boards = random_boards(seed, 8, *shape)
+    single = only_one_way(distances(torch.from_numpy(boards != WALL), torch.from_numpy(boards == START))).numpy()
+    for board, found in zip(boards, single, strict=True):
+        ((row, column),) = zip(*np.nonzero(board == START), strict=True)
+        steps = plain_distances(board != WALL, (row, column))
+        ways = {(row, column): 1}
+        for cell in sorted(steps, key=steps.get)[1:]:
+            around = ((cell[0] + down, cell[1] + right) for down, right in ((-1, 0), (1, 0), (0, -1), (0, 1)))
+            ways[cell] = sum(ways[one] for one in around if steps.get(one) == steps[cell] - 1)
+        assert {tuple(cell) for cell in np.argwhere(found).tolist()} == {cell for cell in ways if ways[cell] == 1}
 
 
 @settings(max_examples=100, deadline=None)
@@ -119,12 +134,21 @@ def test_nothing_else_may_be_drawn_or_changed():
 
 @pytest.mark.parametrize(("rows", "columns", "least"), [(6, 6, 9), (10, 10, 24), (7, 12, 20), (30, 30, 60)])
 def test_generated_mazes(rows, columns, least):
-    walls, ends, paths = generate(rows, columns, 40, least, np.random.default_rng(0))
+    walls, ends, paths = generate(rows, columns, 40, least, False, np.random.default_rng(0))
     assert walls.shape == (40, rows, columns)
     assert len({maze.tobytes() + pair.tobytes() for maze, pair in zip(walls, ends, strict=True)}) == 40
     for maze, (start, goal), path in zip(walls, ends, paths, strict=True):
         moves = plain_distances(~maze, divmod(start, columns))[divmod(goal, columns)]
         assert moves >= least and path.sum() == moves - 1 and not (path & maze).any()
+
+
+def test_unique_mazes_have_one_shortest_path(tmp_path):
+    maze = Maze(size=8, train=40, test=10, unique=True, cache_dir=tmp_path)
+    train = maze.instances("train")
+    boards = train.inputs.view(-1, 8, 8)
+    single = only_one_way(distances(boards != WALL, boards == START))
+    assert single[boards == GOAL].all() and maze.is_solved(train.inputs, train.solutions).all()
+    assert not torch.equal(train.inputs, Maze(size=8, train=40, test=10, cache_dir=tmp_path).instances("train").inputs)
 
 
 def test_sets_are_disjoint_up_to_symmetry_and_reproducible(tmp_path):
@@ -156,7 +180,7 @@ def test_maze_hard(tmp_path):
 def test_paths_too_long_to_be_found(tmp_path, monkeypatch):
     monkeypatch.setattr("latent_rl.envs.maze_generator._FIELDS_BEFORE_FIRST", 20_000)
     with pytest.raises(TooFewMazesError) as caught:
-        generate(5, 5, 3, 24, np.random.default_rng(0))
+        generate(5, 5, 3, 24, False, np.random.default_rng(0))
     assert 10 < caught.value.longest < 24
     with pytest.raises(PuzzleError, match=r"maze-5x5: 2 \+ 1 mazes with a shortest path of at least 24 moves.*lower"):
         Maze(size=5, train=2, test=1, min_path=24, cache_dir=tmp_path).instances("train")
@@ -224,6 +248,7 @@ def test_a_bad_row_is_named(question, answer, message, tmp_path):
         ({"rows": 5}, "columns is missing"),
         ({"train_file": "a.csv"}, "test_file is missing"),
         ({"train_file": "a.csv", "test_file": "b.csv", "min_path": 5}, "min_path is for generated mazes"),
+        ({"train_file": "a.csv", "test_file": "b.csv", "unique": True}, "unique is for generated mazes"),
         ({"min_path": 0}, "min_path must be at least 1, got 0"),
     ],
 )

@@ -15,11 +15,12 @@ from mlflow import MlflowClient
 
 from latent_rl import cli
 from latent_rl.compare import main
-from latent_rl.comparison import Comparison, Run, mean_interval, ratio_of_means, share_interval
+from latent_rl.comparison import Comparison, Run
 from latent_rl.comparison_figures import spread
 from latent_rl.comparison_tables import grids, markdown, notes
 from latent_rl.envs import register_puzzle, registered_ids
 from latent_rl.history import Milestone, read_history
+from latent_rl.intervals import mean_interval, ratio_of_means, share_interval
 from latent_rl.session import Session
 from latent_rl.summary import Summary
 from latent_rl.tracking import Tracker

@@ -18,7 +18,7 @@ from latent_rl.envs.rewards import Progress
 from latent_rl.evaluation import evaluate as measure
 from latent_rl.halting import learn_to_halt, store_steps
 from latent_rl.ledger import Ledger
-from latent_rl.tradeoff import Point, tradeoff
+from latent_rl.tradeoff import Point, average, tradeoff
 
 SMALL = ["halting.ppo={puzzles: 8, iterations: 2, hidden: 8}", "evaluation.batch_size=4"]
 
@@ -163,19 +163,48 @@ def test_a_solution_stops_by_the_models_own_policy(capsys, tmp_path, cache) -> N
 def test_mistakes_are_told_in_one_line(capsys, run_dir, tmp_path) -> None:
     assert "no halting policy to stop by" in mistake(capsys, evaluate.main, run_dir, "--halt", "learned")
     assert "--pass-costs must be at least 0, got -1" in mistake(capsys, halt.main, run_dir, "--pass-costs", "-1")
+    assert "name at least one CHECKPOINT" in mistake(capsys, halt.main, "evaluation.batch_size=4")
     assert "nothing to decide" in mistake(capsys, halt.main, run_dir, "--steps", 1)
     (tmp_path / "checkpoint").mkdir()
     assert "holds a model already" in mistake(capsys, halt.main, run_dir, "--out", tmp_path)
 
 
-def test_the_figure_has_a_curve_for_every_rule() -> None:
-    points = [
-        Point(rule, rule, None, 200, accuracy, accuracy, passes / 3, passes)
-        for rule, accuracy, passes in (("learned", 1.0, 4), ("never", 0.5, 3), ("never", 0.9, 6), ("agree", 0.9, 7))
+def ways(*accuracies: float) -> list[Point]:
+    rules = (("learned", 4), ("never", 3), ("never", 6), ("agree", 7))
+    return [
+        Point(rule, f"{rule} {passes}", None, 200, accuracy, accuracy, passes / 3, passes)
+        for (rule, passes), accuracy in zip(rules, accuracies, strict=True)
     ]
-    (axes,) = tradeoff("toy", points).axes
-    curves = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in axes.lines}
-    assert curves["fixed number of steps"] == ([3, 6], [0.5, pytest.approx(0.1)])
-    # No error is drawn as half a one: there is no zero on a logarithmic axis.
-    assert curves["halting policy, one point a price"] == ([4], [0.5 / 200])
+
+
+def test_the_figure_has_a_curve_for_every_rule() -> None:
+    (axes,) = tradeoff("toy", average([ways(1.0, 0.5, 0.9, 0.9)])).axes
+    curves = {bars.get_label(): bars.lines[0].get_xydata().tolist() for bars in axes.containers}
+    assert curves["fixed number of steps"] == [[3, 0.5], [6, pytest.approx(0.1)]]
+    # No failure is drawn as half a one: there is no zero on a logarithmic axis.
+    assert curves["halting policy, one point a price"] == [[4, 0.5 / 200]]
     assert len(curves) == 3
+
+
+def test_models_are_averaged_way_by_way() -> None:
+    found = average([ways(0.9, 0.5, 0.8, 0.7), ways(0.7, 0.5, 0.9, 0.7)])
+    assert [point.solved_rate.mean for point in found] == pytest.approx([0.8, 0.5, 0.85, 0.7])
+    assert found[0].models == 2 and found[0].solved_rate.low < 0.7 and found[0].passes_per_puzzle.mean == 4
+    with pytest.raises(ValueError, match="cannot average learned 4 on 200, never 3 on 200"):
+        average([ways(1, 1, 1, 1), ways(1, 1, 1, 1)[1:] + ways(1, 1, 1, 1)[:1]])
+
+
+def test_several_models_are_taught_and_reported_together(capsys, tmp_path, cache) -> None:
+    runs = [tmp_path / "a", tmp_path / "b"]
+    for seed, run in enumerate(runs):
+        save_untrained(run, tiny_config(cache, "loss.value.weight=0.5", f"seed={seed}"))
+    program(halt.main, *runs, *SMALL, "--pass-costs", 0.5, "--json", "-", "--device", "cpu")
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    out = tmp_path / "halt"
+    assert found == json.loads((out / "tradeoff.json").read_text())
+    assert [model["checkpoint"] for model in found["models"]] == [str(run / "checkpoint/model.pt") for run in runs]
+    single = json.loads((out / "b" / "tradeoff.json").read_text())
+    assert single == found["models"][1] and load_model(out / "b").halting is not None
+    assert found["points"][0]["models"] == 2 and (out / "tradeoff.png").is_file()
+    assert "2 models" in captured.err and "stopping rule" in captured.err
