@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     name = chosen_rule(options, trained)
     rule = stopping_rule(name, trained, puzzle, options.halt_threshold)
     steps = options.steps or trained.config.env.max_steps
-    settings = search_settings(options, trained)
+    settings = search_settings(options, trained, puzzle)
     found = measure(trained, puzzle, config, options.puzzles, steps, rule, options.guidance, settings)
 
     # With the JSON on standard output, what people read goes beside it.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from latent_rl.agents import HaltingRule, RecursiveReasoner, Search, search
-from latent_rl.envs import Instances, Puzzle
+from latent_rl.envs import IGNORE, Instances, Puzzle
 from latent_rl.evaluation import score
 from latent_rl.ledger import Ledger
 
@@ -19,7 +19,7 @@ class SearchEvaluation:
     """What an evaluation with search found; accuracies are shares in [0, 1].
 
     Attributes:
-        puzzles: number of puzzles.
+        puzzles: number of puzzles with a known answer.
         exact_accuracy, solved_rate, cell_accuracy: of the chosen answers.
         any_right: share of puzzles of which some trajectory ended exactly right: what a perfect choice would reach.
         trajectories_per_puzzle: trajectories run.
@@ -54,10 +54,16 @@ def evaluate_search(
     guidance: float = 1.0,
     on_progress: Callable[[int], object] | None = None,
 ) -> SearchEvaluation:
-    """Search every instance and score the chosen answers; arguments as in `evaluation.evaluate`."""
+    """Search every instance and score the chosen answers; arguments as in `evaluation.evaluate`.
+
+    Answers that nobody knows count neither as right nor as wrong.
+    """
     device = reasoner.initial_y.device
-    totals = torch.zeros(6, dtype=torch.float64)
-    most, before, started = 0, ledger.forward["eval"], time.perf_counter()
+    # Over answers that somebody knows: exactly right, solved, cells right, right in some trajectory; and over all
+    # puzzles, which cost passes whether their answer is known or not: trajectories and steps.
+    totals = torch.zeros(4, dtype=torch.float64)
+    spent = torch.zeros(2, dtype=torch.float64)
+    counted, most, before, started = 0, 0, ledger.forward["eval"], time.perf_counter()
     with ledger.phase("eval"):
         for first in range(0, len(instances), batch_size):
             batch = instances[first : first + batch_size].to(device)
@@ -74,26 +80,21 @@ def evaluate_search(
             )
             chosen = found.chosen(len(batch), settings.choose)
             exact, cells = score(found.answer[chosen], batch.solutions)
+            solved = puzzle.judge(batch.inputs, found.answer[chosen], batch.solutions)
             right = score(found.answer, batch.solutions[found.puzzle]).exact
             any_right = torch.zeros(len(batch), device=device).index_add_(0, found.puzzle, right.float()) > 0
-            solved = found.checked[chosen]
-            sums = [
-                exact.sum(),
-                solved.sum(),
-                cells.sum(),
-                any_right.sum(),
-                torch.tensor(len(right)),
-                found.steps.sum(),
-            ]
-            totals += torch.stack([one.double().cpu() for one in sums])
+            known = (batch.solutions != IGNORE).any(-1)
+            counted += int(known.sum())
+            totals += torch.stack([part[known].sum().double().cpu() for part in (exact, solved, cells, any_right)])
+            spent += torch.tensor([len(right), int(found.steps.sum())], dtype=torch.float64)
             steps = torch.zeros(len(batch), dtype=torch.int64, device=device).index_add_(0, found.puzzle, found.steps)
             most = max(most, int(steps.max()))
             if on_progress is not None:
                 on_progress(len(batch))
-    shares = (totals / len(instances)).tolist()
     return SearchEvaluation(
-        len(instances),
-        *shares,
+        counted,
+        *(totals / max(counted, 1)).tolist(),
+        *(spent / len(instances)).tolist(),
         passes_per_puzzle=(ledger.forward["eval"] - before) / len(instances),
         most_passes=most * reasoner.config.passes_per_step,
         seconds=time.perf_counter() - started,

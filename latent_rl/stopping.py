@@ -107,6 +107,8 @@ def stopping_rule(name: str, trained: TrainedModel, puzzle: Puzzle, threshold: f
     if name == "agree":
         return AgreeHalt()
     if name == "rule":
+        if not puzzle.has_rule:
+            raise UserError(f"--halt rule: only its key tells whether an answer of {puzzle.name} is right")
         return CheckedHalt(puzzle.is_solved)
     if name == "confident":
         if not value_head_is_trained(trained):
@@ -121,11 +123,12 @@ def stopping_rule(name: str, trained: TrainedModel, puzzle: Puzzle, threshold: f
     return NeverHalt()
 
 
-def search_settings(options: argparse.Namespace, trained: TrainedModel) -> Search | None:
+def search_settings(options: argparse.Namespace, trained: TrainedModel, puzzle: Puzzle) -> Search | None:
     """The search that the arguments ask for, or None for a plain run.
 
     Raises:
-        UserError: if the budget does not pay for a step, or the choice needs a value head that was never trained.
+        UserError: if the budget does not pay for a step, or the choice needs a rule that the puzzle does not have or a
+            value head that was never trained.
     """
     from latent_rl.agents import Search
 
@@ -135,6 +138,8 @@ def search_settings(options: argparse.Namespace, trained: TrainedModel) -> Searc
     budget = options.budget_passes
     if budget is not None and budget < per_step:
         raise UserError(f"--budget-passes {budget} does not pay for one recursion step of {per_step} network passes")
+    if options.choose == "rule" and not puzzle.has_rule:
+        raise UserError(f"--choose rule: only its key tells whether an answer of {puzzle.name} is right")
     if options.choose == "value" and not value_head_is_trained(trained):
         raise UserError(
             f"--choose value reads the value head, which was not trained in {trained.path}: use rule or vote"

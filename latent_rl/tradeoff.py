@@ -136,7 +136,7 @@ def measure_policy(
 def measure_rules(
     trained: TrainedModel, puzzle: Puzzle, instances: Instances, config: Config, ledger: Ledger
 ) -> list[Point]:
-    """The simple rules: every fixed number of steps, agreement, the puzzle's rule, and the q head if it was trained."""
+    """Every fixed number of steps, agreement, the puzzle's rule if it has one, and the q head if it was trained."""
     fixed = _evaluate(trained, None, puzzle, instances, config, ledger)
     points = [
         Point(
@@ -151,7 +151,7 @@ def measure_rules(
         )
         for step in range(1, len(fixed.accuracy_by_step) + 1)
     ]
-    for name in ("agree", "rule"):
+    for name in ("agree", "rule") if puzzle.has_rule else ("agree",):
         rule = stopping_rule(name, trained, puzzle)
         points.append(Point.of(name, name, None, _evaluate(trained, rule, puzzle, instances, config, ledger)))
     if value_head_is_trained(trained):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from latent_rl import cli, evaluate, solve, train
-from latent_rl.agents import ReasonerConfig, RecursiveReasoner, StepOutput
+from latent_rl.agents import ReasonerConfig, RecursiveReasoner, Search, StepOutput
 from latent_rl.arc_evaluation import Election, elect
 from latent_rl.arc_figures import contact_sheet, verdict
 from latent_rl.boards import draw
@@ -20,6 +20,7 @@ from latent_rl.envs.arc import Arc
 from latent_rl.envs.arc_canvas import FIRST_COLOUR
 from latent_rl.figures import trajectory
 from latent_rl.ledger import Ledger
+from latent_rl.searching import evaluate_search
 
 TINY = [
     "--config", "arc-mini", "env.options.augmentations=3", "env.options.names=[25ff71a9]",
@@ -102,6 +103,19 @@ def test_unknown_answers_are_undecided_and_score_nothing(tmp_path: Path) -> None
     assert contact_sheet(puzzle, held).axes
 
 
+def test_a_search_counts_known_answers_only() -> None:
+    puzzle = Arc(side=8, augmentations=0)
+    test = puzzle.instances("test")
+    reasoner, ledger = Knows(puzzle, right_views=1), Ledger()
+    ledger.watch(reasoner.network)
+    hidden = test[:]
+    hidden.solutions[:3] = IGNORE
+    found = evaluate_search(reasoner, puzzle, hidden, Search(2), max_steps=1, batch_size=5, ledger=ledger)
+    assert found.puzzles == len(test) - 3 and found.passes_per_puzzle == 2 * 2
+    assert found.exact_accuracy == found.solved_rate == found.cell_accuracy == found.any_right == 1.0
+    assert found.trajectories_per_puzzle == found.steps_per_puzzle == 2
+
+
 def test_train_evaluate_and_solve(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -126,6 +140,8 @@ def test_train_evaluate_and_solve(
     for program, changes, complaint in (
         (evaluate, ["runs/mini", "env.options.augmentations=2"], "knows the embeddings of the puzzles"),
         (train, ["--resume", "runs/mini", "env.options.seed=1", "budget.updates=3"], "learned embeddings of other"),
+        (evaluate, ["runs/mini", "--halt", "rule"], "only its key tells whether an answer of arc-8x8 is right"),
+        (evaluate, ["runs/mini", "--trajectories", "2", "--choose", "rule"], "only its key tells whether"),
         (evaluate, ["runs/mini", "--submission", "no/where.json"], "cannot write the submission no/where.json"),
         (train, [*TINY, "env.options.test=nowhere"], "nowhere: no such source"),
     ):
