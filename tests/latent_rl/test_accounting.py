@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from latent_rl import analyze, evaluate, solve, train
+from latent_rl import analyze, evaluate, halt, solve, train
 from latent_rl.agents.blocks import Block
 from latent_rl.config_loading import load_config
 from latent_rl.envs import register_puzzle, registered_ids
@@ -36,6 +36,8 @@ MODES = {
         "loss.value.target=return",
     ],
     "muon": ["optimizer.name=muon"],
+    # Seldom enough that some phases of learning to stop fall into the run.
+    "pi-halt": ["scheme=pi-halt", "halting.ppo={steps: 4, minibatch: 16, hidden: 8}"],
 }
 
 
@@ -86,7 +88,7 @@ def test_rows_that_stop_early(rows: Rows) -> None:
     assert session.ledger.train_passes == rows.counted == 8 * 2 * 2
 
 
-@pytest.mark.parametrize("mode", ["fused", "trm", "replay-return"])
+@pytest.mark.parametrize("mode", ["fused", "trm", "replay-return", "pi-halt"])
 def test_a_run_that_is_saved_and_restored(rows: Rows, mode: str) -> None:
     run_dir = Path("runs/run")
     for updates in (6, 14):
@@ -116,5 +118,15 @@ def test_the_programs_that_use_a_model(rows: Rows, capsys: pytest.CaptureFixture
     assert counted == 30 * result["eval_passes_per_puzzle"] == 30 * 4 * 3
     counted, result = spent(analyze, "--puzzles", "30", "evaluation.batch_size=8")
     assert counted == 30 * result["passes_by_step"][-1] == 30 * 4 * 3
+    counted, result = spent(evaluate, "--trajectories", "3", "--halt", "agree")
+    assert counted == round(50 * result["eval_passes_per_puzzle"]) == round(50 * 3 * result["steps_per_puzzle"])
+    counted, result = spent(evaluate, "--budget-passes", "36", "--choose", "rule")
+    assert counted == round(50 * result["eval_passes_per_puzzle"]) <= 50 * 36
+    counted, result = spent(halt, "--out", "runs/taught", "halting.ppo={puzzles: 20, iterations: 2}")
+    # Fixed lengths are read off a single run of all steps.
+    measured = [point for point in result["points"] if point["rule"] != "never"] + [result["points"][4]]
+    assert result["points"][4]["rule"] == "never" and result["points"][4]["steps"] == 4
+    passes = sum(point["passes_per_puzzle"] for point in measured)
+    assert counted == result["train_passes_total"] + round(50 * passes)
     counted, result = spent(solve, "abca")
     assert counted == result["results"][0]["passes"] == 4 * 3
