@@ -1,5 +1,6 @@
 """The recursive reasoner, its policy, learning rules and inference."""
 
+from latent_rl.agents.continue_value import ContinueValueLoss
 from latent_rl.agents.halting import AgreeHalt, CheckedHalt, ConfidentHalt, HaltingRule, NeverHalt, Thought
 from latent_rl.agents.halting_policy import HaltingPolicy, LearnedHalt, halting_features
 from latent_rl.agents.halting_ppo import Decisions, HaltingLearner
@@ -37,6 +38,7 @@ __all__ = [
     "CheckedHalt",
     "CheckpointError",
     "ConfidentHalt",
+    "ContinueValueLoss",
     "Decisions",
     "DiffusionTargets",
     "HaltingLearner",

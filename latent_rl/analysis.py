@@ -6,7 +6,7 @@ Everything is read off the latents and logits that answering the test puzzles go
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -62,6 +62,8 @@ class Analysis:
             confidence, with the number of answers, their mean confidence, the share that was right, and the share
             that was right after the last step, had one gone on.
         calibration_error_by_step: expected calibration error of the answers after each step.
+        continue_reliability: the value head's "it will be right in the end" after every step but the last, against the
+            truth, rows as in `reliability` with one outcome; empty if the model has not learned it.
     """
 
     puzzles: int
@@ -86,6 +88,7 @@ class Analysis:
     guided_cells_by_step: list[list[float]]
     reliability: list[list[float]]
     calibration_error_by_step: list[float]
+    continue_reliability: list[list[float]] = field(default_factory=list)
 
     @property
     def steps(self) -> int:
@@ -95,6 +98,11 @@ class Analysis:
     def calibration_error(self) -> float:
         """Expected calibration error over the answers after all steps."""
         return expected_calibration_error(self.reliability)
+
+    @property
+    def continue_calibration_error(self) -> float | None:
+        """The same of "it will be right in the end"; None if the model has not learned it."""
+        return expected_calibration_error(self.continue_reliability) if self.continue_reliability else None
 
     @property
     def enough_steps(self) -> int:
@@ -124,6 +132,7 @@ def analyze(
     batch_size: int,
     ledger: Ledger,
     weights: tuple[float, ...] = GUIDANCE_WEIGHTS,
+    foresees: bool = False,
     on_progress: Callable[[int], object] | None = None,
 ) -> Analysis:
     """Let the reasoner take `max_steps` recursion steps on every instance and measure what each step did.
@@ -138,6 +147,7 @@ def analyze(
         batch_size: instances in work at the same time.
         ledger: watches the reasoner's network.
         weights: of the guidance sweep.
+        foresees: whether the second output of the q head was trained (`ContinueValueLoss`).
         on_progress: called after each batch with its number of puzzles.
     """
     device = reasoner.initial_y.device
@@ -154,7 +164,7 @@ def analyze(
                 passes[step] += ledger.forward["eval"] - spent
                 answers = after.logits.argmax(-1)
                 found = _readout(puzzle, batch, old_answers, answers) | _movement(batch, before, after, weights)
-                found["confidence"] = after.q[:, 0].sigmoid()
+                found["confidence"], found["foresight"] = after.q.sigmoid().unbind(-1)
                 steps.append({name: values.float().cpu() for name, values in found.items()})
                 before, old_answers = after, answers
             batches.append({name: torch.stack([one[name] for one in steps]) for name in steps[0]})
@@ -165,6 +175,7 @@ def analyze(
     quantiles = found["margin"].quantile(torch.tensor(QUANTILES, dtype=torch.float64), dim=1)
 
     sure, right = found["confidence"], found["exact"]
+    in_the_end = right[-1:].expand_as(right)
     dead = is_dead(found["margin"])
     # Before the first step nothing is answered.
     wrong = torch.cat((torch.ones_like(found["exact"][:1]), 1 - found["exact"][:-1])).bool()
@@ -193,10 +204,13 @@ def analyze(
         guidance_weights=list(weights),
         guided_accuracy_by_step=mean(found["guided_exact"]),
         guided_cells_by_step=mean(found["guided_cells"]),
-        reliability=reliability(sure.flatten(), right.flatten(), right[-1:].expand_as(right).flatten()),
+        reliability=reliability(sure.flatten(), right.flatten(), in_the_end.flatten()),
         calibration_error_by_step=[
             expected_calibration_error(reliability(*pair)) for pair in zip(sure, right, strict=True)
         ],
+        continue_reliability=reliability(found["foresight"][:-1].flatten(), in_the_end[:-1].flatten())
+        if foresees and max_steps > 1
+        else [],
     )
 
 

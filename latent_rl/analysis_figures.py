@@ -227,17 +227,24 @@ def _plain(axes: Axes) -> None:
 
 
 def calibration(found: Analysis) -> Figure:
-    """Reliability of the value head: how often answers are right, by how sure it is of them."""
+    """Reliability of the value head: how often answers are, or come, right, by how sure it is of them."""
     figure = Figure(figsize=(5.6, 5.2), layout="constrained")
     axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
     cases, sure, right, later = zip(*(row for row in found.reliability if row[0]), strict=True)
     axes.plot([0, 1], [0, 1], color=PALE, linewidth=1.2, label="perfectly calibrated")
-    axes.plot(sure, later, "s--", color=ORANGE, label="right after the last step")
-    axes.plot(sure, right, "o-", color=BLUE, label="right now")
+    axes.plot(sure, right, "o-", color=BLUE, label='"right now": right now')
+    title = f"expected calibration error {found.calibration_error:.1%}"
+    if found.continue_reliability:
+        _, expects, comes = zip(*(row for row in found.continue_reliability if row[0]), strict=True)
+        axes.plot(
+            expects, comes, "D-", color=GREEN, markersize=5, label='"right in the end": right after the last step'
+        )
+        title += f" now, {found.continue_calibration_error:.1%} for the end"
+    axes.plot(sure, later, "s--", color=ORANGE, label='"right now": right in the end')
     axes.set_ylabel("share of answers that are right")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.set_title(f"expected calibration error {found.calibration_error:.1%}", fontsize=11)
-    axes.legend(frameon=False, loc="upper left")
+    axes.set_title(title, fontsize=11)
+    axes.legend(frameon=False, loc="best", fontsize=8)
     counts.bar(sure, cases, width=0.04, color=GREY)
     counts.set_yscale("log")
     counts.set_ylabel("answers")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from latent_rl import cli
 from latent_rl.errors import UserError
+from latent_rl.stopping import continue_value_is_trained
 from latent_rl.trained import (
     add_model_arguments,
     add_test_arguments,
@@ -74,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             max_steps=options.steps or config.env.max_steps,
             batch_size=config.evaluation.batch_size,
             ledger=ledger,
+            foresees=continue_value_is_trained(trained),
             on_progress=advance,
         )
     write(folder, found, trained, puzzle)
@@ -147,6 +149,7 @@ def as_json(found: Analysis, trained: TrainedModel, puzzle: Puzzle) -> dict[str,
         "enough_passes": found.passes_by_step[found.enough_steps - 1],
         "dead_from_step": found.dead_from_step,
         "calibration_error": found.calibration_error,
+        "continue_calibration_error": found.continue_calibration_error,
         "margin_quantiles": list(QUANTILES),
         **asdict(found),
     }

@@ -61,6 +61,7 @@ class ValueConfig(Section):
 
     target: Literal["solved", "return"] = Field("solved", description="'return' needs collector.mode=replay")
     weight: float = Field(0.5, ge=0.0)
+    continue_weight: float = Field(0.0, ge=0.0, description="of learning 'will it be right if I go on'; 0: not learned")
     stop_gradient: bool = Field(False, description="train the head alone; the network does not feel its loss")
     estimator: Literal["td_lambda", "td0", "td1", "gae"] = "td_lambda"
     gamma: Fraction = 1.0

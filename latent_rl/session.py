@@ -15,7 +15,7 @@ from torchrl.collectors import Collector
 from torchrl.objectives import LossModule
 
 from latent_rl import checkpoint
-from latent_rl.agents import HaltingPolicy, LearnedHalt, ReturnValueLoss, SolvedValueLoss
+from latent_rl.agents import ContinueValueLoss, HaltingPolicy, LearnedHalt, ReturnValueLoss, SolvedValueLoss
 from latent_rl.arc_evaluation import Election, elect
 from latent_rl.build import (
     accelerate,
@@ -78,6 +78,8 @@ class Session:
             losses.append((value.weight, self.return_loss))
         else:
             losses.append((value.weight, SolvedValueLoss(self.policy, stop_gradient=value.stop_gradient)))
+        if value.continue_weight:
+            losses.append((value.continue_weight, ContinueValueLoss(self.policy)))
         heads = [self.return_loss.head] if self.return_loss is not None else []
         self.learner = Learner(self.reasoner, losses, heads, config.optimizer)
 

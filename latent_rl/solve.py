@@ -15,6 +15,7 @@ from latent_rl.stopping import (
     add_halting_arguments,
     check_halting,
     chosen_rule,
+    continue_value_is_trained,
     stopping_rule,
     value_head_is_trained,
 )
@@ -40,6 +41,7 @@ class Solutions:
     Attributes:
         answers: int64 `[S, B, L]`.
         confidence: float32 `[S, B]`, the value head's probability that the answer is right.
+        foresight: float32 `[S, B]`, the same that it will be right after the last step; noise unless it was trained.
         solved: bool `[S, B]`, whether the puzzle's own rule confirms the answer.
         passes: network passes spent on one puzzle up to each step, as the ledger counted them.
         margins: float32 `[S, B]`, advantage margin of each step, or None if the solutions were not given.
@@ -47,6 +49,7 @@ class Solutions:
 
     answers: Tensor
     confidence: Tensor
+    foresight: Tensor
     solved: Tensor
     passes: list[int]
     margins: Tensor | None = None
@@ -78,7 +81,7 @@ def solve(
         raise ValueError(f"with a halting rule one puzzle is solved at a time, got {len(inputs)}")
     inputs = inputs.to(reasoner.initial_y.device)
     puzzle_ids = puzzle.ids_of(inputs)
-    answers, confidence, solved, passes, margins = [], [], [], [], []
+    answers, confidence, foresight, solved, passes, margins = [], [], [], [], [], []
     ledger = Ledger()
     watch = ledger.watch(reasoner.network)
     try:
@@ -86,7 +89,8 @@ def solve(
             for taken in think(reasoner, inputs, puzzle_ids, steps, halting, guidance=guidance):
                 logits = taken.output.logits
                 answers.append(taken.answer.cpu())
-                confidence.append(taken.output.q[:, 0].sigmoid().cpu())
+                for values, logits_of in ((confidence, 0), (foresight, 1)):
+                    values.append(taken.output.q[:, logits_of].sigmoid().cpu())
                 solved.append(puzzle.is_solved(inputs, taken.answer).cpu())
                 passes.append(ledger.forward["eval"] // len(inputs))
                 if solutions is not None:
@@ -96,6 +100,7 @@ def solve(
     return Solutions(
         torch.stack(answers),
         torch.stack(confidence),
+        torch.stack(foresight),
         torch.stack(solved),
         passes,
         torch.stack(margins) if margins else None,
@@ -139,16 +144,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     steps = options.steps or config.env.max_steps
     name = chosen_rule(options, trained)
     rule = stopping_rule(name, trained, puzzle, options.halt_threshold)
+    foresees = continue_value_is_trained(trained)
 
     # With the JSON on standard output, what people read goes beside it.
     console = Console(stderr=str(options.json) == "-", highlight=False, soft_wrap=True)
     results = []
     for board in boards:
         found = solve(trained.reasoner, puzzle, board.unsqueeze(0), steps, halting=rule, guidance=options.guidance)
-        _show(console, puzzle, board, found)
+        _show(console, puzzle, board, found, foresees=foresees)
         if len(found.passes) < steps:
             console.print(f"stopped after step {len(found.passes)} of {steps}: {RULES[name]}\n")
-        results.append(_as_json(puzzle, board, found))
+        results.append(_as_json(puzzle, board, found, foresees=foresees))
     if len(boards) > 1:
         console.print(f"{sum(result['solved'] for result in results)} of {len(boards)} puzzles solved")
     if not value_head_is_trained(trained):
@@ -185,7 +191,7 @@ def _text(argument: str | None, file: Path | None) -> str:
     return sys.stdin.read()
 
 
-def _show(console: Console, puzzle: Puzzle, board: Tensor, found: Solutions) -> None:
+def _show(console: Console, puzzle: Puzzle, board: Tensor, found: Solutions, *, foresees: bool) -> None:
     from latent_rl.boards import changes, draw
 
     changed = changes(board, found.answers[:, 0])
@@ -194,11 +200,13 @@ def _show(console: Console, puzzle: Puzzle, board: Tensor, found: Solutions) -> 
     console.print(draw(puzzle, board, board, nothing))
     for step, answer in enumerate(found.answers[:, 0]):
         count = int(changed[step].sum())
+        last = step == len(found.answers) - 1
+        later = f" ({float(found.foresight[step, 0]):.0%} for the end)" if foresees and not last else ""
         console.print(
-            f"step {step + 1}: {float(found.confidence[step, 0]):.0%} sure, {found.passes[step]} passes so far, "
+            f"step {step + 1}: {float(found.confidence[step, 0]):.0%} sure{later}, {found.passes[step]} passes so far, "
             f"{f'{count} cells changed (*)' if count else 'no cell changed'}"
         )
-        if count or step == len(found.answers) - 1:
+        if count or last:
             console.print(draw(puzzle, board, answer, changed[step]))
     if not puzzle.has_rule:
         verdict = "answered: whether it is right, this puzzle does not tell without its key"
@@ -209,7 +217,7 @@ def _show(console: Console, puzzle: Puzzle, board: Tensor, found: Solutions) -> 
     console.print(f"{verdict}, after {found.passes[-1]} network passes\n")
 
 
-def _as_json(puzzle: Puzzle, board: Tensor, found: Solutions) -> dict[str, Any]:
+def _as_json(puzzle: Puzzle, board: Tensor, found: Solutions, *, foresees: bool) -> dict[str, Any]:
     from latent_rl.boards import as_line
 
     steps = [
@@ -217,6 +225,7 @@ def _as_json(puzzle: Puzzle, board: Tensor, found: Solutions) -> dict[str, Any]:
             "answer": as_line(puzzle, answer),
             "solved": bool(found.solved[step, 0]),
             "confidence": float(found.confidence[step, 0]),
+            "confidence_for_the_end": float(found.foresight[step, 0]) if foresees else None,
             "passes": found.passes[step],
         }
         for step, answer in enumerate(found.answers[:, 0])

@@ -160,3 +160,8 @@ def value_head_is_trained(trained: TrainedModel) -> bool:
     """Whether the q head of a model means anything: it learned "exactly right"."""
     value = trained.config.loss.value
     return value.target == "solved" and value.weight > 0
+
+
+def continue_value_is_trained(trained: TrainedModel) -> bool:
+    """Whether the second output of the q head means anything: it learned "right in the end, if I go on"."""
+    return trained.config.loss.value.continue_weight > 0

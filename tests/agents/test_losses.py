@@ -9,6 +9,7 @@ from small import CELLS, STEPS, TOKENS, WIDTH, small_batch, small_reasoner
 from tensordict import TensorDict
 
 from latent_rl.agents import (
+    ContinueValueLoss,
     DiffusionTargets,
     PolicyImprovementLoss,
     RecursionPolicy,
@@ -32,6 +33,7 @@ LOSSES = {
     ),
     "solved": lambda: SolvedValueLoss(RecursionPolicy(small_reasoner())),
     "solved, head only": lambda: SolvedValueLoss(RecursionPolicy(small_reasoner()), stop_gradient=True),
+    "continue": lambda: ContinueValueLoss(RecursionPolicy(small_reasoner())),
     "return": lambda: ReturnValueLoss(ReturnHead(WIDTH), distance="l2"),
 }
 
@@ -98,7 +100,7 @@ class TestEveryLoss:
             loss.set_keys(nonsense="x")
 
 
-@pytest.mark.parametrize("name", ["terminal", "diffusion", "solved", "solved, head only"])
+@pytest.mark.parametrize("name", ["terminal", "diffusion", "solved", "solved, head only", "continue"])
 def test_batch_shape_does_not_matter(name):
     grid, flat = LOSSES[name]()(stored()), LOSSES[name]()(stored().reshape(-1))
     torch.testing.assert_close(grid.to_dict(), flat.to_dict(), rtol=1e-6, atol=0)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small import WIDTH, small_batch
+from small import WIDTH, small_batch, small_reasoner
 from tensordict import TensorDict
 from torch import nn
 from torchrl.objectives import ValueEstimators
 from torchrl.objectives.value import TD0Estimator
 
-from latent_rl.agents import ReturnHead, ReturnValueLoss
+from latent_rl.agents import ContinueValueLoss, RecursionPolicy, ReturnHead, ReturnValueLoss
 
 
 class FirstFeature(nn.Module):
@@ -159,3 +159,48 @@ def test_return_head_reads_the_first_position_and_starts_at_zero():
     changed = y.clone()
     changed[..., 1:, :] += 1
     assert torch.equal(head(changed), head(y)) and head(y).abs().min() > 0
+
+
+def test_the_continue_value_by_hand():
+    """Four rows: before the first step; amid an episode; its end, wrong; its end, right."""
+    reasoner = small_reasoner()
+    batch = small_batch(4, reasoner=reasoner)
+    batch["step"] = torch.tensor([0, 1, 2, 3])
+    batch["next_y"] = torch.randn_like(batch["y"])
+    batch["answer"] = batch["solution"].clamp(min=1)
+    batch["answer"][2, 0] += 1
+    batch["next"] = TensorDict({"done": torch.tensor([[True], [False], [True], [True]])}, [4])
+    before = reasoner.confidence(batch["y"])[:, 1]
+    promised = reasoner.confidence(batch["next_y"])[1, 1].sigmoid().item()
+    targets = torch.tensor([promised, 0.0, 1.0])
+    wanted = torch.nn.functional.binary_cross_entropy(before[1:].sigmoid(), targets)
+    loss = ContinueValueLoss(RecursionPolicy(reasoner))(batch)["loss_continue"]
+    torch.testing.assert_close(loss, wanted)
+    loss.backward()
+    touched = {name for name, weight in reasoner.named_parameters() if weight.grad is not None and weight.grad.any()}
+    assert touched == {"q_head.weight", "q_head.bias"} and not reasoner.q_head.weight.grad[0].any()
+    batch["step"] = torch.zeros_like(batch["step"])
+    assert ContinueValueLoss(RecursionPolicy(reasoner))(batch)["loss_continue"].item() == 0.0
+
+
+def test_the_continue_value_learns_which_states_end_well():
+    """Two kinds of states, told apart by one feature, one of which is right two steps later: a chain by TD(0)."""
+    reasoner = small_reasoner()
+    y = torch.zeros(2, 3, 1 + 6, WIDTH)
+    y[:, :, 0, 0] = torch.tensor([[1.0], [-1.0]])
+    y[:, :, 0, 1:4] = torch.eye(3)
+    solution = torch.ones(2, 2, 6, dtype=torch.int64)
+    answer = solution.clone()
+    answer[1] = 2
+    done = torch.tensor([False, True]).expand(2, 2).unsqueeze(-1)
+    batch = TensorDict(
+        {"y": y[:, :2], "next_y": y[:, 1:], "answer": answer, "solution": solution, "next": {"done": done}}, [2, 2]
+    )
+    batch["step"] = torch.tensor([1, 2]).expand(2, 2)
+    loss, optimizer = ContinueValueLoss(RecursionPolicy(reasoner)), torch.optim.Adam(reasoner.parameters(), lr=0.05)
+    for _ in range(300):
+        optimizer.zero_grad()
+        loss(batch)["loss_continue"].backward()
+        optimizer.step()
+    foresight = reasoner.confidence(y[:, 0])[:, 1].sigmoid()
+    assert foresight[0] > 0.9 and foresight[1] < 0.1

@@ -14,7 +14,7 @@ from latent_rl import analyze as program
 from latent_rl import cli
 from latent_rl.agents import StepOutput, advantage_margin, recurse
 from latent_rl.analysis import GUIDANCE_WEIGHTS, Analysis, analyze, relative_distance
-from latent_rl.analysis_figures import improvement
+from latent_rl.analysis_figures import calibration, improvement
 from latent_rl.analysis_report import findings, report
 from latent_rl.build import build_puzzle
 from latent_rl.checkpoint import load_model
@@ -60,6 +60,7 @@ def example(**changes) -> Analysis:
     lists["guidance_weights"] = [0.0, 1.0, 2.0]
     lists["guided_accuracy_by_step"] = lists["guided_cells_by_step"] = [[0.5] * 3] * 4
     lists["reliability"] = [[4000.0, 0.5, 0.5, 0.5]]
+    lists["continue_reliability"] = [[3000.0, 0.5, 0.5]]
     return Analysis(**{"puzzles": 1000, **lists, "passes_by_step": [3.0, 6.0, 9.0, 12.0], **changes})
 
 
@@ -111,6 +112,16 @@ def test_the_value_heads_word_is_held_against_the_truth(cache) -> None:
     assert found.calibration_error == pytest.approx((0.1192 + 0.5 + 0.1192) / 3, abs=1e-4)
     text = " ".join(findings(found))
     assert "the value head expects 50.0% to be right, and 33.3% are" in text and "cannot be taken at its word" in text
+    assert found.continue_calibration_error is None and "for the end" not in text
+
+
+def test_its_word_for_the_end_is_held_against_the_end(cache) -> None:
+    """The oracle's continue logit is 0 after every step, and it is right in the end: 50% off, the last step aside."""
+    found, _ = measured(oracle(tiny_config(cache)), foresees=True)
+    assert [row for row in found.continue_reliability if row[0]] == [[2 * TEST_PUZZLES, 0.5, 1.0]]
+    assert found.continue_calibration_error == 0.5
+    assert "Asked for the end it is off by 50.0%" in " ".join(findings(found))
+    assert "50.0% for the end" in calibration(found).axes[0].get_title()
 
 
 def test_a_step_that_forgets_shows_in_the_oracle_curve_and_in_the_margin(cache) -> None:
