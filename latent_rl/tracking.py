@@ -9,9 +9,12 @@ import textwrap
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
 
 from latent_rl.config import Config
 from latent_rl.config_loading import dump, flatten
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
 
 SEND_EVERY_SECONDS = 2.0
 """How long a point may wait in memory; sending many together is an order of magnitude cheaper."""
+
+LONGEST_WAIT_SECONDS = 120.0
+"""For another program that is just making the database."""
 
 PARAMETERS_PER_CALL = 100
 LONGEST_PARAMETER = 6000
@@ -123,10 +129,12 @@ class Tracker(NullTracker):
         _check_sqlite(uri)
         mlflow = _import_mlflow()
         try:
-            mlflow.set_tracking_uri(uri)
-            if resume_run_id is None:
-                mlflow.set_experiment(config.tracking.experiment)
-            run = mlflow.start_run(run_id=resume_run_id, run_name=None if resume_run_id else config.name, nested=True)
+            with _alone(uri):
+                mlflow.set_tracking_uri(uri)
+                if resume_run_id is None:
+                    mlflow.set_experiment(config.tracking.experiment)
+                name = None if resume_run_id else config.name
+                run = mlflow.start_run(run_id=resume_run_id, run_name=name, nested=True)
             client = mlflow.MlflowClient(tracking_uri=uri)
             values = flatten(config) if parameters is None else parameters
             _log_parameters(client, run.info.run_id, values, known=run.data.params)
@@ -261,13 +269,23 @@ def _import_mlflow() -> Any:
     return mlflow
 
 
+def _alone(uri: str) -> AbstractContextManager[object]:
+    """Nobody else begins a run in a database file meanwhile: two programs must not both make its tables."""
+    file = _database_file(uri)
+    return nullcontext() if file is None else FileLock(f"{file}.lock", timeout=LONGEST_WAIT_SECONDS)
+
+
+def _database_file(uri: str) -> Path | None:
+    return Path(uri.removeprefix("sqlite:///").partition("?")[0]) if uri.startswith("sqlite:///") else None
+
+
 def _check_sqlite(uri: str) -> None:
     """Find out at once what MLflow would try for a minute: that a database file cannot be opened."""
-    if not uri.startswith("sqlite:///"):
+    file = _database_file(uri)
+    if file is None:
         return
     import sqlite3
 
-    file = Path(uri.removeprefix("sqlite:///").partition("?")[0])
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(file)

@@ -8,12 +8,13 @@ import math
 import mlflow
 import pytest
 import torch
+from filelock import FileLock, Timeout
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 
 from latent_rl.config import Config
 from latent_rl.errors import UserError
-from latent_rl.tracking import LONGEST_PARAMETER, NullTracker, Tracker, start_tracking
+from latent_rl.tracking import LONGEST_PARAMETER, NullTracker, Tracker, _alone, start_tracking
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +158,10 @@ def test_the_null_tracker_takes_everything(tmp_path) -> None:
         tracker.artifact(tmp_path / "missing")
     assert type(tracker) is NullTracker
     assert tracker.run_id is None
+
+
+def test_a_run_waits_while_another_program_makes_the_database() -> None:
+    with FileLock("mlflow.db.lock"), pytest.raises(Timeout):
+        _alone("sqlite:///mlflow.db").acquire(timeout=0.1)
+    with _alone("sqlite:///mlflow.db"), _alone("http://somewhere"):
+        pass
