@@ -187,23 +187,24 @@ def teach(
 
 def table(lesson: Lesson, points: Sequence[Averaged]) -> Table:
     """One row a rule."""
+    from rich.box import SIMPLE
     from rich.table import Table
 
     from latent_rl.comparison_tables import number, share
 
     first, baseline = points[0], lesson.config.baseline_passes_per_puzzle
     models = "" if first.models == 1 else f", {first.models} models"
-    rows = Table(title=f"{lesson.puzzle.name}, {first.puzzles:,} test puzzles{models} (in brackets: 95% intervals)")
-    rows.add_column("stopping rule")
-    for name in ("exactly right", "solved", "network passes", f"fewer than {baseline}"):
-        rows.add_column(name, justify="right")
+    rows = Table(title=f"{lesson.puzzle.name}, {first.puzzles:,} test puzzles{models} (95% intervals)", box=SIMPLE)
+    rows.add_column("stopping rule", no_wrap=True)
+    for name in ("exact", "solved", "network passes", f"of {baseline}"):
+        rows.add_column(name, justify="right", no_wrap=True)
     for point in points:
         rows.add_row(
             point.label,
-            share(point.exact_accuracy),
+            f"{point.exact_accuracy.mean:.1%}",
             share(point.solved_rate),
             number(point.passes_per_puzzle),
-            f"{baseline / point.passes_per_puzzle.mean:.1f}x",
+            f"1/{baseline / point.passes_per_puzzle.mean:.0f}",
         )
     return rows
 

@@ -130,7 +130,7 @@ def measure_policy(
 ) -> Point:
     """A halting policy that was trained at a price `cost` of a pass."""
     found = _evaluate(trained, LearnedHalt(policy), puzzle, instances, config, ledger)
-    return Point.of("learned", f"learned, pass cost {cost:g}", cost, found)
+    return Point.of("learned", f"learned, cost {cost:g}", cost, found)
 
 
 def measure_rules(
@@ -158,7 +158,7 @@ def measure_rules(
         for threshold in CONFIDENCES:
             rule = stopping_rule("confident", trained, puzzle, threshold)
             found = _evaluate(trained, rule, puzzle, instances, config, ledger)
-            points.append(Point.of("confident", f"confident, above {threshold:g}", threshold, found))
+            points.append(Point.of("confident", f"confident > {threshold:g}", threshold, found))
     return points
 
 
