@@ -52,8 +52,10 @@ class Run:
         """(evaluation passes a puzzle, accuracy) if the answer were read after each recursion step."""
         last = self.history[-1]
         accuracies = last.solved_by_step if metric == "solved" else last.accuracy_by_step
-        passes = self.summary.eval_passes_per_puzzle / len(accuracies)
-        return [(passes * step, accuracy) for step, accuracy in enumerate(accuracies, start=1)]
+        # Runs of before it was recorded took all steps, at the same cost each.
+        each = self.summary.eval_passes_per_puzzle / len(accuracies)
+        passes = last.passes_by_step or [each * step for step in range(1, len(accuracies) + 1)]
+        return list(zip(passes, accuracies, strict=True))
 
     def passes_to_own_accuracy(self, metric: Metric) -> float:
         """Fewest evaluation passes after which accuracy is within `OWN_ACCURACY_TOLERANCE` of the final one."""

@@ -23,6 +23,8 @@ class Milestone:
         exact_accuracy, solved_rate, cell_accuracy: after the last recursion step.
         accuracy_by_step: exact accuracy after each recursion step.
         solved_by_step: solved rate after each recursion step.
+        passes_by_step: network passes spent on a puzzle up to and with each step; fewer for later steps where puzzles
+            stop early. Empty if unknown.
         puzzles: test puzzles measured; 0 if unknown.
         seconds: wall-clock time of the evaluation itself; 0 if unknown.
     """
@@ -35,6 +37,7 @@ class Milestone:
     cell_accuracy: float
     accuracy_by_step: list[float]
     solved_by_step: list[float] = field(default_factory=list)
+    passes_by_step: list[float] = field(default_factory=list)
     puzzles: int = 0
     seconds: float = 0.0
 

@@ -201,6 +201,7 @@ class Session:
                 cell_accuracy=found.cell_accuracy,
                 accuracy_by_step=found.accuracy_by_step,
                 solved_by_step=found.solved_by_step,
+                passes_by_step=found.passes_by_step,
                 puzzles=found.puzzles,
                 seconds=found.seconds,
             )

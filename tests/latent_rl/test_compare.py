@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,14 @@ SLOW = [
     made("trm", 1, [0.2, 0.6, 0.8, 0.9], [0.2, 0.6, 0.896, 0.9], 21),
 ]
 QUICK = [made("pi", 0, [0.7, 0.9], [0.5, 0.9], 3), made("pi", 1, [0.5, 0.75, 0.9], [0.5, 0.9], 3)]
+
+
+def test_the_readout_of_a_scheme_that_stops_early_costs_what_the_steps_cost() -> None:
+    run = made("pi-halt", 0, [0.9], [0.5, 0.895, 0.9], 3)
+    assert run.readout("solved") == [(3, 0.5), (6, 0.895), (9, 0.9)]
+    run.history[-1] = replace(run.history[-1], passes_by_step=[3.0, 4.5, 4.75])
+    assert run.readout("solved") == [(3.0, 0.5), (4.5, 0.895), (4.75, 0.9)]
+    assert run.passes_to_own_accuracy("solved") == 4.5
 
 
 def test_costs_and_ratios() -> None:
