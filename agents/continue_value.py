@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from tensordict import TensorDict, TensorDictBase
 from tensordict.utils import NestedKey
-from torchrl.objectives import LossModule
 
+from latent_rl.agents.own_parameters import OwnParametersLoss
 from latent_rl.agents.policy import RecursionPolicy
 from latent_rl.agents.policy_improvement import count_right
 
 
-class ContinueValueLoss(LossModule):
+class ContinueValueLoss(OwnParametersLoss):
     """Teach the second output of the q head whether the answer will be right at the end of the episode.
 
     TD(0) on a collected step: what `q[..., 1]` says of the latents before the step should be what it says after it,
@@ -65,18 +65,10 @@ class ContinueValueLoss(LossModule):
         self.policy = policy
 
     @property
-    def functional(self) -> bool:
-        """The policy's own parameters are used: nothing here needs a second set of them."""
-        return False
-
-    @property
     def in_keys(self) -> list[NestedKey]:
         """What a batch must hold."""
         keys = self.tensor_keys
         return [keys.y, keys.next_y, keys.step, keys.answer, keys.solution, ("next", keys.done)]
-
-    def _forward_value_estimator_keys(self, **kwargs: object) -> None:
-        """No value estimator here."""
 
     def forward(self, tensordict: TensorDictBase) -> TensorDict:
         """The loss, a scalar, of a batch of any shape."""

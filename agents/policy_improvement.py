@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from tensordict import TensorDict, TensorDictBase
 from tensordict.utils import NestedKey
 from torch import Tensor
-from torchrl.objectives import LossModule
 
+from latent_rl.agents.own_parameters import OwnParametersLoss
 from latent_rl.agents.policy import RecursionPolicy
 from latent_rl.agents.targets import IGNORE, TargetGenerator
 
@@ -65,7 +65,7 @@ def _check_fits(name: str, cells: Tensor, other_name: str, other: Tensor) -> Non
         )
 
 
-class PolicyImprovementLoss(LossModule):
+class PolicyImprovementLoss(OwnParametersLoss):
     """Cross-entropy of a step's answer against the target of that step: DIS eq. 9, TRM with `TerminalTargets`.
 
     Reads logits that carry their graph if the batch holds `logits` (fused training, or `RecursionPolicy.replay`),
@@ -140,18 +140,10 @@ class PolicyImprovementLoss(LossModule):
         self.step_weights = step_weights
 
     @property
-    def functional(self) -> bool:
-        """The policy's own parameters are used: nothing here needs a second set of them."""
-        return False
-
-    @property
     def in_keys(self) -> list[NestedKey]:
         """What a batch without `logits` must hold."""
         keys = [*self.policy.in_keys, *self.targets.in_keys, self.tensor_keys.solution, self.tensor_keys.step]
         return list(dict.fromkeys(keys))
-
-    def _forward_value_estimator_keys(self, **kwargs: object) -> None:
-        """No value estimator here."""
 
     def forward(self, tensordict: TensorDictBase) -> TensorDict:
         """The loss and its metrics, scalars, of a batch of any shape.

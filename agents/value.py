@@ -10,16 +10,17 @@ from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModule
 from tensordict.utils import NestedKey
 from torch import Tensor, nn
-from torchrl.objectives import LossModule, ValueEstimators
+from torchrl.objectives import ValueEstimators
 from torchrl.objectives.utils import default_value_kwargs, distance_loss
 from torchrl.objectives.value import GAE, TD0Estimator, TD1Estimator, TDLambdaEstimator, ValueEstimatorBase
 
 from latent_rl.agents.blocks import Linear
+from latent_rl.agents.own_parameters import OwnParametersLoss
 from latent_rl.agents.policy import RecursionPolicy
 from latent_rl.agents.policy_improvement import count_right
 
 
-class SolvedValueLoss(LossModule):
+class SolvedValueLoss(OwnParametersLoss):
     """Teach the q head whether the answer of a step is exactly right (TRM's halting loss, arXiv 2510.04871).
 
     Binary cross-entropy of `q[..., 0]` against "the answer equals the solution in every cell that counts"; a row in
@@ -75,20 +76,12 @@ class SolvedValueLoss(LossModule):
         self.stop_gradient = stop_gradient
 
     @property
-    def functional(self) -> bool:
-        """The policy's own parameters are used: nothing here needs a second set of them."""
-        return False
-
-    @property
     def in_keys(self) -> list[NestedKey]:
         """What a batch without `q` must hold."""
         keys = self.tensor_keys
         if self.stop_gradient:
             return [keys.next_y, keys.answer, keys.solution]
         return [*self.policy.in_keys, keys.solution]
-
-    def _forward_value_estimator_keys(self, **kwargs: object) -> None:
-        """No value estimator here."""
 
     def forward(self, tensordict: TensorDictBase) -> TensorDict:
         """The loss and its metric, scalars, of a batch of any shape.
@@ -144,7 +137,7 @@ class ReturnHead(nn.Module):
         return self.out(F.silu(self.hidden(y[..., 0, :])))
 
 
-class ReturnValueLoss(LossModule):
+class ReturnValueLoss(OwnParametersLoss):
     """Regress `V(s) = head(y)` on returns over stored trajectories; the trunk is not touched.
 
     Targets come from TorchRL's estimators: TD(lambda) by default, and TD(0), TD(1) and GAE through
@@ -208,18 +201,10 @@ class ReturnValueLoss(LossModule):
         self.distance = distance
 
     @property
-    def functional(self) -> bool:
-        """The head's own parameters are used: nothing here needs a second set of them."""
-        return False
-
-    @property
     def in_keys(self) -> list[NestedKey]:
         """What a batch without `value_target` must hold."""
         keys = self.tensor_keys
         return [keys.y, *(("next", key) for key in (keys.y, keys.reward, keys.done, keys.terminated))]
-
-    def _forward_value_estimator_keys(self, **kwargs: object) -> None:
-        """The estimator sees the trajectories under fixed names: renaming ours does not concern it."""
 
     def make_value_estimator(
         self, value_type: ValueEstimators | ValueEstimatorBase | type | None = None, **hyperparams: object

@@ -13,8 +13,8 @@ from typing import Any
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from programs import Program
 
-from latent_rl import cli
 from latent_rl.compare import main
 from latent_rl.comparison import Comparison, Run
 from latent_rl.comparison_figures import spread
@@ -160,15 +160,7 @@ def test_runs_are_children_of_one_mlflow_run(monkeypatch: pytest.MonkeyPatch) ->
         assert "eval/exact_accuracy" in by_name[name].data.metrics
 
 
-def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Run the program as the shell does; it must leave with code 2 after one line, which is returned."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as caught:
-        cli.run_program(lambda: run(*arguments))
-    assert caught.value.code == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1, lines
-    return lines[0]
+fails = Program(lambda arguments: run(*arguments)).mistake
 
 
 def test_mistakes_are_one_line_and_code_2(capsys: pytest.CaptureFixture[str]) -> None:

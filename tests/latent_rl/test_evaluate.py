@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from programs import Program
 from tiny_models import TEST_PUZZLES, oracle, save_untrained, tiny_config
 
-from latent_rl import cli
 from latent_rl.build import build_puzzle
 from latent_rl.evaluate import main
 from latent_rl.evaluation import evaluate
@@ -34,18 +34,7 @@ def known(monkeypatch, cache):
     return model
 
 
-def program(*arguments: object) -> None:
-    cli.run_program(lambda: main([str(argument) for argument in arguments]))
-
-
-def mistake(capsys, *arguments: object) -> str:
-    with pytest.raises(SystemExit) as exit:
-        program(*arguments)
-    assert exit.value.code == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
-    return captured.err
+program = Program(main)
 
 
 def test_a_model_that_is_right_at_the_third_step(capsys, known, tmp_path) -> None:
@@ -82,7 +71,7 @@ def test_an_untrained_checkpoint_from_disk_on_more_test_puzzles(capsys, run_dir)
 
 def test_test_puzzles_that_the_model_was_trained_on_are_refused(capsys, run_dir) -> None:
     # The same seed with the split moved: what was the training set is now drawn as test puzzles.
-    message = mistake(capsys, run_dir, "env.options.train=2", "env.options.test=24")
+    message = program.mistake(capsys, run_dir, "env.options.train=2", "env.options.test=24")
     assert "training and test set share" in message and "was trained on" in message
 
 
@@ -182,9 +171,9 @@ def test_a_budget_that_ends_before_the_answer(capsys, known) -> None:
 
 
 def test_another_puzzle_is_refused_and_both_are_named(capsys, run_dir) -> None:
-    shape = mistake(capsys, run_dir, "env.options.size=6")
+    shape = program.mistake(capsys, run_dir, "env.options.size=6")
     assert "sudoku-4x4 (latent_rl/Sudoku-v0, 4 x 4" in shape and "sudoku-6x6 (latent_rl/Sudoku-v0, 6 x 6" in shape
-    id = mistake(capsys, run_dir, "env.id=latent_rl/NQueens-v0")
+    id = program.mistake(capsys, run_dir, "env.id=latent_rl/NQueens-v0")
     assert "sudoku-4x4" in id and "latent_rl/NQueens-v0" in id
 
 
@@ -213,20 +202,20 @@ def test_another_puzzle_is_refused_and_both_are_named(capsys, run_dir) -> None:
     ],
 )
 def test_mistakes_are_told_in_one_line(capsys, run_dir, arguments, message) -> None:
-    assert message in mistake(capsys, run_dir, *arguments)
+    assert message in program.mistake(capsys, run_dir, *arguments)
 
 
 def test_confidence_that_was_never_trained_stops_nothing(capsys, tmp_path, cache) -> None:
     save_untrained(tmp_path, tiny_config(cache, "loss.value.weight=0"))
-    assert "the value head, which was not trained" in mistake(capsys, tmp_path, "--halt", "confident")
-    assert "use rule or vote" in mistake(capsys, tmp_path, "--trajectories", 2)
+    assert "the value head, which was not trained" in program.mistake(capsys, tmp_path, "--halt", "confident")
+    assert "use rule or vote" in program.mistake(capsys, tmp_path, "--trajectories", 2)
 
 
 def test_missing_and_damaged_checkpoints(capsys, tmp_path) -> None:
-    assert "does not exist" in mistake(capsys, tmp_path / "nothing")
-    assert "holds no checkpoint" in mistake(capsys, tmp_path)
+    assert "does not exist" in program.mistake(capsys, tmp_path / "nothing")
+    assert "holds no checkpoint" in program.mistake(capsys, tmp_path)
     (tmp_path / "model.pt").write_bytes(b"PK nonsense")
-    assert "damaged" in mistake(capsys, tmp_path)
+    assert "damaged" in program.mistake(capsys, tmp_path)
 
 
 def test_progress_reports_every_puzzle_once(known) -> None:

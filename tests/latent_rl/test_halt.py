@@ -7,9 +7,10 @@ import json
 import pytest
 import torch
 from official_puzzle import arguments
+from programs import Program
 from tiny_models import TEST_PUZZLES, oracle, save_untrained, tiny_config
 
-from latent_rl import cli, evaluate, halt, solve
+from latent_rl import evaluate, halt, solve
 from latent_rl.agents import HaltingPolicy, LearnedHalt
 from latent_rl.build import build_puzzle
 from latent_rl.checkpoint import load_model, save_model
@@ -35,22 +36,12 @@ def run_dir(tmp_path_factory, cache):
     return run_dir
 
 
-def program(main, *arguments: object) -> None:
-    cli.run_program(lambda: main([str(argument) for argument in arguments]))
-
-
-def mistake(capsys, main, *arguments: object) -> str:
-    with pytest.raises(SystemExit) as exit:
-        program(main, *arguments)
-    assert exit.value.code == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
-    return captured.err
+teach, measure_again, answer = Program(halt.main), Program(evaluate.main), Program(solve.main)
 
 
 def test_a_frozen_model_learns_to_stop_and_stops_by_itself_from_then_on(capsys, run_dir) -> None:
     out = run_dir.parent / "taught"
-    program(halt.main, run_dir, "--out", out, "--pass-costs", 0.5, 0.001, "--json", "-", "--device", "cpu", *SMALL)
+    teach(run_dir, "--out", out, "--pass-costs", 0.5, 0.001, "--json", "-", "--device", "cpu", *SMALL)
     found = json.loads(capsys.readouterr().out)
     assert found == json.loads((out / "tradeoff.json").read_text())
     assert (out / "tradeoff.png").read_bytes().startswith(b"\x89PNG")
@@ -66,17 +57,17 @@ def test_a_frozen_model_learns_to_stop_and_stops_by_itself_from_then_on(capsys, 
     weights = before.reasoner.state_dict()
     assert all(torch.equal(weights[name], value) for name, value in after.reasoner.state_dict().items())
 
-    program(evaluate.main, out, "--json", "-", "--device", "cpu")
+    measure_again(out, "--json", "-", "--device", "cpu")
     measured = json.loads(capsys.readouterr().out)
     assert measured["halting"] == "learned"
     assert measured["eval_passes_per_puzzle"] == found["points"][0]["passes_per_puzzle"]
-    program(evaluate.main, out, "--json", "-", "--device", "cpu", "--halt", "never")
+    measure_again(out, "--json", "-", "--device", "cpu", "--halt", "never")
     assert json.loads(capsys.readouterr().out)["eval_passes_per_puzzle"] == 9
 
 
 def test_an_official_checkpoint_can_be_taught(capsys, tmp_path) -> None:
     out = tmp_path / "taught"
-    program(halt.main, *arguments("dis_att"), "--out", out, "--json", "-", *SMALL)
+    teach(*arguments("dis_att"), "--out", out, "--json", "-", *SMALL)
     found = json.loads(capsys.readouterr().out)
     # Its q head was never trained, so its stop is not among the rules.
     assert {point["rule"] for point in found["points"]} == {"learned", "never", "agree", "rule"}
@@ -156,17 +147,17 @@ def test_a_solution_stops_by_the_models_own_policy(capsys, tmp_path, cache) -> N
     config = tiny_config(cache)
     model = load_model(save_untrained(tmp_path, config).parent)
     save_model(tmp_path / "checkpoint", model.reasoner, config, 0, halting=Forced(16, 50.0).policy)
-    program(solve.main, tmp_path, "321...32.12.23.1")
+    answer(tmp_path, "321...32.12.23.1")
     assert "stopped after step 1 of 3: the model's halting policy says so" in capsys.readouterr().out
 
 
 def test_mistakes_are_told_in_one_line(capsys, run_dir, tmp_path) -> None:
-    assert "no halting policy to stop by" in mistake(capsys, evaluate.main, run_dir, "--halt", "learned")
-    assert "--pass-costs must be at least 0, got -1" in mistake(capsys, halt.main, run_dir, "--pass-costs", "-1")
-    assert "name at least one CHECKPOINT" in mistake(capsys, halt.main, "evaluation.batch_size=4")
-    assert "nothing to decide" in mistake(capsys, halt.main, run_dir, "--steps", 1)
+    assert "no halting policy to stop by" in measure_again.mistake(capsys, run_dir, "--halt", "learned")
+    assert "--pass-costs must be at least 0, got -1" in teach.mistake(capsys, run_dir, "--pass-costs", "-1")
+    assert "name at least one CHECKPOINT" in teach.mistake(capsys, "evaluation.batch_size=4")
+    assert "nothing to decide" in teach.mistake(capsys, run_dir, "--steps", 1)
     (tmp_path / "checkpoint").mkdir()
-    assert "holds a model already" in mistake(capsys, halt.main, run_dir, "--out", tmp_path)
+    assert "holds a model already" in teach.mistake(capsys, run_dir, "--out", tmp_path)
 
 
 def ways(*accuracies: float) -> list[Point]:
@@ -198,7 +189,7 @@ def test_several_models_are_taught_and_reported_together(capsys, tmp_path, cache
     runs = [tmp_path / "a", tmp_path / "b"]
     for seed, run in enumerate(runs):
         save_untrained(run, tiny_config(cache, "loss.value.weight=0.5", f"seed={seed}"))
-    program(halt.main, *runs, *SMALL, "--pass-costs", 0.5, "--json", "-", "--device", "cpu")
+    teach(*runs, *SMALL, "--pass-costs", 0.5, "--json", "-", "--device", "cpu")
     captured = capsys.readouterr()
     found = json.loads(captured.out)
     out = tmp_path / "halt"

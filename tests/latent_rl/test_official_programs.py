@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 from official_puzzle import GOLDEN, ID, STEPS, arguments, arrays
+from programs import Program
 
-from latent_rl import analyze, checkpoint, cli, evaluate, solve, train
+from latent_rl import analyze, checkpoint, evaluate, solve, train
 from latent_rl.agents import recurse
 from latent_rl.agents.official import our_name
 from latent_rl.checkpoint import load_model
@@ -20,12 +21,7 @@ ROW = 1  # the golden puzzle with the id 0 and without padding, so that it can b
 
 
 def mistake(capsys, program, *parameters: object) -> str:
-    with pytest.raises(SystemExit) as exit:
-        cli.run_program(lambda: program.main([str(one) for one in parameters]))
-    assert exit.value.code == 2
-    error = capsys.readouterr().err
-    assert error.startswith("error: ") and error.count("\n") == 1
-    return error
+    return Program(program.main).mistake(capsys, *parameters)
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from programs import Program
 from tiny_models import oracle, save_untrained, tiny_config
 
-from latent_rl import cli
 from latent_rl.agents import AgreeHalt, recurse
 from latent_rl.boards import as_line, changes, draw, read_puzzles
 from latent_rl.build import build_puzzle
@@ -46,19 +46,7 @@ def known(monkeypatch, cache):
     return model
 
 
-def program(*arguments: object) -> None:
-    cli.run_program(lambda: main([str(argument) for argument in arguments]))
-
-
-def mistake(capsys, *arguments: object) -> str:
-    """Run the program, expect exit code 2 and one line; returns the line."""
-    with pytest.raises(SystemExit) as exit:
-        program(*arguments)
-    assert exit.value.code == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
-    return captured.err
+program = Program(main)
 
 
 def test_solve_counts_passes_where_the_network_runs_and_asks_the_rule(known) -> None:
@@ -144,14 +132,16 @@ def test_the_steps_can_be_animated(capsys, known, tmp_path) -> None:
     two = tmp_path / "two.txt"
     two.write_text(f"{LINE}\n{LINE}\n")
     capsys.readouterr()
-    assert "--gif draws one puzzle, got 2" in mistake(capsys, "anything", "--file", two, "--gif", tmp_path / "x.gif")
+    assert "--gif draws one puzzle, got 2" in program.mistake(
+        capsys, "anything", "--file", two, "--gif", tmp_path / "x.gif"
+    )
 
 
 def test_settings_stand_beside_the_puzzle(capsys, known, run_dir) -> None:
     program("anything", "threads=1", LINE)
     assert "step 1" in capsys.readouterr().out
-    assert "network.width is settled by training" in mistake(capsys, run_dir, LINE, "network.width=3")
-    assert "one PUZZLE at a time, got 2" in mistake(capsys, run_dir, LINE, LINE)
+    assert "network.width is settled by training" in program.mistake(capsys, run_dir, LINE, "network.width=3")
+    assert "one PUZZLE at a time, got 2" in program.mistake(capsys, run_dir, LINE, LINE)
 
 
 def test_an_unsolved_puzzle_is_no_error(capsys, run_dir) -> None:
@@ -166,15 +156,15 @@ def test_an_untrained_value_head_is_said_to_be_one(capsys, tmp_path, cache) -> N
 
 
 def test_mistakes_are_told_in_one_line(capsys, run_dir, tmp_path) -> None:
-    assert "16 cells (4 x 4), got 15" in mistake(capsys, run_dir, LINE[:-1])
-    assert "two 3s" in mistake(capsys, run_dir, "33" + "." * 14)
-    assert "is no symbol" in mistake(capsys, run_dir, "x" + LINE[1:])
-    assert "does not exist" in mistake(capsys, tmp_path / "nothing", LINE)
-    assert "does not exist" in mistake(capsys, run_dir, "--file", tmp_path / "nothing.txt")
-    assert "--steps must be at least 1" in mistake(capsys, run_dir, LINE, "--steps", 0)
-    assert "not both" in mistake(capsys, run_dir, LINE, "--file", tmp_path / "x")
-    assert "did you mean '--file'" in mistake(capsys, run_dir, LINE, "--flie=x")
-    assert "not available" in mistake(capsys, run_dir, LINE, "--device", "gpu")
+    assert "16 cells (4 x 4), got 15" in program.mistake(capsys, run_dir, LINE[:-1])
+    assert "two 3s" in program.mistake(capsys, run_dir, "33" + "." * 14)
+    assert "is no symbol" in program.mistake(capsys, run_dir, "x" + LINE[1:])
+    assert "does not exist" in program.mistake(capsys, tmp_path / "nothing", LINE)
+    assert "does not exist" in program.mistake(capsys, run_dir, "--file", tmp_path / "nothing.txt")
+    assert "--steps must be at least 1" in program.mistake(capsys, run_dir, LINE, "--steps", 0)
+    assert "not both" in program.mistake(capsys, run_dir, LINE, "--file", tmp_path / "x")
+    assert "did you mean '--file'" in program.mistake(capsys, run_dir, LINE, "--flie=x")
+    assert "not available" in program.mistake(capsys, run_dir, LINE, "--device", "gpu")
 
 
 def test_figures_that_cannot_be_written(capsys, run_dir, tmp_path) -> None:

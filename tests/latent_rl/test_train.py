@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from programs import Program
 
-from latent_rl import cli
 from latent_rl.checkpoint import load_model, load_training
 from latent_rl.config_loading import load_config
 from latent_rl.envs import register_puzzle, registered_ids
@@ -158,15 +158,7 @@ def test_training_learns() -> None:
     assert summary["exact_accuracy"] >= 0.9
 
 
-def fails(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """Run the program as the shell does; it must leave with code 2 after one line, which is returned."""
-    capsys.readouterr()
-    with pytest.raises(SystemExit) as caught:
-        cli.run_program(lambda: main(list(arguments)))
-    assert caught.value.code == 2
-    lines = capsys.readouterr().err.strip().splitlines()
-    assert len(lines) == 1, lines
-    return lines[0]
+fails = Program(main).mistake
 
 
 def test_mistakes_are_one_line_and_code_2(capsys: pytest.CaptureFixture[str]) -> None:
