@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, NullLocator, StrMethodFormatter
 
 from latent_rl.agents import HaltingPolicy, HaltingRule, LearnedHalt
 from latent_rl.checkpoint import TrainedModel
@@ -204,14 +204,19 @@ def tradeoff(puzzle: str, points: Sequence[Averaged]) -> Figure:
             fmt=style,
             color=colour,
             label=label,
+            alpha=0.9,
             markersize=9 if rule == "rule" else 6,
             elinewidth=0.8,
             capsize=2,
         )
     axes.set_xscale("log")
     axes.set_yscale("log")
+    # Where a whole number of steps ends.
+    axes.set_xticks([point.passes_per_puzzle.mean for point in points if point.rule == "never"])
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.xaxis.set_minor_formatter(StrMethodFormatter("{x:g}"))
+    for formatted in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        formatted(FuncFormatter(lambda share, _: f"{100 * share:.2g}%"))
     axes.set_xlabel("network passes a puzzle")
     axes.set_ylabel("share of puzzles that are not solved")
     models = "" if points[0].models == 1 else f", mean of {points[0].models} models"
