@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
 
 from latent_rl.agents import HaltingPolicy, HaltingRule, LearnedHalt
 from latent_rl.checkpoint import TrainedModel
@@ -215,6 +215,7 @@ def tradeoff(puzzle: str, points: Sequence[Averaged]) -> Figure:
     axes.set_xticks([point.passes_per_puzzle.mean for point in points if point.rule == "never"])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     for formatted in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
         formatted(FuncFormatter(lambda share, _: f"{100 * share:.2g}%"))
     axes.set_xlabel("network passes a puzzle")
