@@ -32,9 +32,9 @@ EXAMPLE = "  python benchmarks/search.py runs/sudoku-6x6-pi-0 --trajectories 1 2
 METHODS = {
     "value": ("o-", "fixed K, by value"),
     "vote": ("s-", "fixed K, by vote"),
-    "rule": ("^-", "fixed K, by the puzzle's rule"),
+    "rule": ("^-", "fixed K, by rule"),
     "adaptive value": ("o:", "adaptive, by value"),
-    "adaptive rule": ("^:", "adaptive, by the puzzle's rule"),
+    "adaptive rule": ("^:", "adaptive, by rule"),
 }
 """Marker and line, and label, of every curve."""
 
@@ -116,7 +116,7 @@ def show(puzzle: str, found: Sequence[dict[str, Any]]) -> None:
 def draw(puzzle: str, found: Sequence[dict[str, Any]]) -> Figure:
     """Solved rate against passes really spent, one curve a method."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import PercentFormatter, StrMethodFormatter
+    from matplotlib.ticker import NullLocator, PercentFormatter, StrMethodFormatter
 
     from latent_rl.figures import BLUE, GREEN, ORANGE
 
@@ -128,6 +128,8 @@ def draw(puzzle: str, found: Sequence[dict[str, Any]]) -> Figure:
         if curve:
             axes.plot(*zip(*curve, strict=True), style, color=colours[method.split()[-1]], label=label)
     axes.set_xscale("log")
+    axes.set_xticks(sorted({one["budget"] for one in found}))
+    axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_xlabel("network passes spent on a puzzle")

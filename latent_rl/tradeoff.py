@@ -217,7 +217,7 @@ def tradeoff(puzzle: str, points: Sequence[Averaged]) -> Figure:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
     for formatted in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        formatted(FuncFormatter(lambda share, _: f"{100 * share:.2g}%"))
+        formatted(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
     axes.set_xlabel("network passes a puzzle")
     axes.set_ylabel("share of puzzles that are not solved")
     models = "" if points[0].models == 1 else f", mean of {points[0].models} models"
