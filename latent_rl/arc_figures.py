@@ -100,7 +100,7 @@ def verdict(election: Election, number: int) -> Verdict:
 
 
 def contact_sheet(puzzle: Arc, election: Election) -> Figure:
-    """Test input, first attempt and answer of the first test inputs of an evaluation, each with its verdict."""
+    """Test input, the attempt that is right, or else the first, and answer of the first test inputs, with verdicts."""
     count = min(len(election.questions), MOST_ON_SHEET)
     across = 4 if count > 4 else 2
     down = math.ceil(count / across)
@@ -112,9 +112,12 @@ def contact_sheet(puzzle: Arc, election: Election) -> Figure:
     panels = figure.subplots(down, 3 * across, squeeze=False).reshape(-1, 3)
     for number, (axes, given) in enumerate(zip(panels, inputs, strict=False)):
         question, ballot, kind = election.questions[number], election.ballots[number], verdicts[number]
-        leader = ballot.attempts[0]
+        # What is called right is shown, also where it was the second attempt.
+        shown = question.answer if kind == "right" else ballot.attempts[0]
+        second = kind == "right" and not np.array_equal(shown, ballot.attempts[0])
+        label = f"{kind}{' (second)' if second else ''}, {ballot.share(shown):.0%} of votes"
         draw_grid(axes[0], given, f"{question.task}:{question.number + 1}")
-        draw_grid(axes[1], leader, f"{kind}, {ballot.share(leader):.0%} of votes", VERDICT_COLOURS[kind])
+        draw_grid(axes[1], shown, label, VERDICT_COLOURS[kind])
         draw_grid(axes[2], question.answer, "answer" if question.answer is not None else "nobody knows")
     for axes in panels[count:].flatten():
         axes.set_axis_off()

@@ -80,6 +80,8 @@ def test_the_minority_is_the_second_attempt() -> None:
     puzzle, held = election(right_views=1)
     assert held.pass_at == {"pass@1": 0.0, "pass@2": 1.0}
     assert {verdict(held, number) for number in range(13)} == {"right"}
+    labels = [axes.get_xlabel() for axes in contact_sheet(puzzle, held).axes]
+    assert labels.count("right (second), 25% of votes") == 13
     submission = held.submission
     assert list(submission) == list(puzzle.tasks) and len(submission["25ff71a9"]) == 2
     first = submission["25ff71a9"][0]
