@@ -14,12 +14,12 @@ README = Path(__file__).parents[1] / "README.md"
 
 def test_the_example_puzzle_conforms_and_trains(tmp_path: Path) -> None:
     (source,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
-    (tmp_path / "lights_out.py").write_text(source)
+    (tmp_path / "takuzu.py").write_text(source)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    check = "import lights_out; from latent_rl.envs import check_puzzle; check_puzzle(lights_out.LightsOut())"
+    check = "import takuzu; from latent_rl.envs import check_puzzle; check_puzzle(takuzu.Takuzu())"
     subprocess.run([sys.executable, "-c", check], cwd=tmp_path, env=environment, check=True)
-    train = ["-m", "latent_rl.train", "env.id=lights_out:LightsOut-v0", "budget.updates=3", "tracking.enabled=false"]
+    train = ["-m", "latent_rl.train", "env.id=takuzu:Takuzu-v0", "budget.updates=3", "tracking.enabled=false"]
     subprocess.run([sys.executable, *train], cwd=tmp_path, env=environment, check=True, capture_output=True)
-    summary = json.loads((tmp_path / "runs/lightsout-pi-0/summary.json").read_text())
-    assert summary["puzzle"] == "lights-out"
-    assert summary["eval_puzzles"] == 112
+    summary = json.loads((tmp_path / "runs/takuzu-pi-0/summary.json").read_text())
+    assert summary["puzzle"] == "takuzu-4x4"
+    assert summary["eval_puzzles"] == 1000
