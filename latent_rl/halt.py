@@ -196,7 +196,7 @@ def table(lesson: Lesson, points: Sequence[Averaged]) -> Table:
     models = "" if first.models == 1 else f", {first.models} models"
     rows = Table(title=f"{lesson.puzzle.name}, {first.puzzles:,} test puzzles{models} (95% intervals)", box=SIMPLE)
     rows.add_column("stopping rule", no_wrap=True)
-    for name in ("exact", "solved", "network passes", f"of {baseline}"):
+    for name in ("exact", "solved", "passes", f"of {baseline}"):
         rows.add_column(name, justify="right", no_wrap=True)
     for point in points:
         rows.add_row(
