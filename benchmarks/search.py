@@ -23,6 +23,7 @@ from latent_rl.trained import (
     instances_to_test,
     open_model,
     progress_bar,
+    split_numbers,
 )
 
 if TYPE_CHECKING:
@@ -44,12 +45,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.prog = "python benchmarks/search.py"
     add_model_arguments(parser)
     add_test_arguments(parser)
-    parser.add_argument("--trajectories", nargs="+", type=int, default=[1, 2, 4, 8, 16], metavar="K")
+    parser.add_argument("--trajectories", nargs="+", default=["1", "2", "4", "8", "16"], metavar="K")
     parser.add_argument("--noise", type=float, default=0.3, metavar="S", help="standard deviation of the noise on y")
     parser.add_argument("--enough", type=float, default=0.9, metavar="P", help="value that an adaptive search accepts")
     parser.add_argument("--png", type=Path, metavar="FILE", help="draw the curves")
     options = parser.parse_args(arguments)
     check_counts(parser, options)
+    trajectories, more = split_numbers(parser, "--trajectories", options.trajectories, int)
 
     import torch
 
@@ -59,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from latent_rl.searching import evaluate_search
     from latent_rl.stopping import value_head_is_trained
 
-    trained, config, puzzle = open_model(options, options.overrides)
+    trained, config, puzzle = open_model(options, [*options.overrides, *more])
     instances = instances_to_test(trained, config, puzzle, options.puzzles)
     steps = options.steps or config.env.max_steps
     run = steps * trained.reasoner.config.passes_per_step
@@ -71,8 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if (puzzle.has_rule or "rule" not in name) and (value_head_is_trained(trained) or "value" not in name)
     ]
     found: list[dict[str, Any]] = []
-    with progress_bar("searching", len(instances) * len(options.trajectories) * len(methods)) as advance:
-        for count in options.trajectories:
+    with progress_bar("searching", len(instances) * len(trajectories) * len(methods)) as advance:
+        for count in trajectories:
             for method in methods:
                 adaptive, choose = method.startswith("adaptive"), method.split()[-1]
                 settings = Search(count, choose, options.noise, count * run, adaptive, options.enough)

@@ -18,6 +18,7 @@ from latent_rl.trained import (
     check_counts,
     instances_to_test,
     open_model,
+    split_numbers,
     split_settings,
 )
 
@@ -51,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_puzzles_argument(parser)
     parser.add_argument(
         "--pass-costs",
-        type=float,
         nargs="+",
+        default=[],
         metavar="C",
         help="prices of a network pass, in units of quality; the model keeps the policy of the first "
         "(default: env.reward.pass_cost of its training)",
@@ -65,11 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     names, overrides = split_settings(options.checkpoint)
+    costs, more = split_numbers(parser, "--pass-costs", options.pass_costs, float)
+    overrides += more
     check_counts(parser, options)
     if not names:
         parser.error("name at least one CHECKPOINT")
-    if options.pass_costs is not None and min(options.pass_costs) < 0:
-        parser.error(f"--pass-costs must be at least 0, got {min(options.pass_costs):g}")
+    if costs and not 0.0 <= min(costs) <= max(costs) < float("inf"):
+        parser.error(f"--pass-costs must be at least 0, got {min(costs):g}")
 
     # Late, because torch takes seconds to load.
     from rich.console import Console
@@ -80,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lessons = [open_lesson(Path(name), overrides, options) for name in names]
     if len({lesson.puzzle.name for lesson in lessons}) > 1:
         raise UserError(f"the models solve different puzzles: {', '.join(lesson.puzzle.name for lesson in lessons)}")
-    costs = options.pass_costs or [lessons[0].config.env.reward.pass_cost]
+    costs = costs or [lessons[0].config.env.reward.pass_cost]
     out, folders = choose_folders([lesson.trained for lesson in lessons], options.out)
     for folder in folders:
         prepare(folder)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from latent_rl import cli
 from latent_rl.config import Config
@@ -31,6 +31,8 @@ CHANGEABLE = (
 )
 """Keys of the configuration that may be changed after training; the others describe training or the network itself."""
 
+
+Number = TypeVar("Number", int, float)
 
 SETTING = re.compile(r"[a-z_]\w*(\.\w+)*=")
 """How an argument begins that is a setting and no file or puzzle."""
@@ -63,6 +65,20 @@ def split_settings(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """Words that are no settings, and those that are (`key=value`)."""
     settings = [word for word in words if SETTING.match(word)]
     return [word for word in words if word not in settings], settings
+
+
+def split_numbers(
+    parser: cli.Parser, option: str, words: Sequence[str], kind: Callable[[str], Number]
+) -> tuple[list[Number], list[str]]:
+    """The numbers that an option with `nargs="+"` was given, and the settings that it took in after them."""
+    texts, settings = split_settings(words)
+    numbers = []
+    for text in texts:
+        try:
+            numbers.append(kind(text))
+        except ValueError:
+            parser.error(f"{option}: {text!r} is no number")
+    return numbers, settings
 
 
 def add_puzzles_argument(parser: cli.Parser) -> None:

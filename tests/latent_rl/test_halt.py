@@ -154,6 +154,7 @@ def test_a_solution_stops_by_the_models_own_policy(capsys, tmp_path, cache) -> N
 def test_mistakes_are_told_in_one_line(capsys, run_dir, tmp_path) -> None:
     assert "no halting policy to stop by" in measure_again.mistake(capsys, run_dir, "--halt", "learned")
     assert "--pass-costs must be at least 0, got -1" in teach.mistake(capsys, run_dir, "--pass-costs", "-1")
+    assert "--pass-costs: 'cheap' is no number" in teach.mistake(capsys, run_dir, "--pass-costs", "cheap")
     assert "name at least one CHECKPOINT" in teach.mistake(capsys, "evaluation.batch_size=4")
     assert "nothing to decide" in teach.mistake(capsys, run_dir, "--steps", 1)
     (tmp_path / "checkpoint").mkdir()
@@ -189,7 +190,7 @@ def test_several_models_are_taught_and_reported_together(capsys, tmp_path, cache
     runs = [tmp_path / "a", tmp_path / "b"]
     for seed, run in enumerate(runs):
         save_untrained(run, tiny_config(cache, "loss.value.weight=0.5", f"seed={seed}"))
-    teach(*runs, *SMALL, "--pass-costs", 0.5, "--json", "-", "--device", "cpu")
+    teach(*runs, "--pass-costs", 0.5, *SMALL, "--json", "-", "--device", "cpu")
     captured = capsys.readouterr()
     found = json.loads(captured.out)
     out = tmp_path / "halt"
