@@ -52,7 +52,7 @@ class Run:
         """(evaluation passes a puzzle, accuracy) if the answer were read after each recursion step."""
         last = self.history[-1]
         accuracies = last.solved_by_step if metric == "solved" else last.accuracy_by_step
-        # Runs of before it was recorded took all steps, at the same cost each.
+        # Older runs did not record it: they took all steps, at the same cost each.
         each = self.summary.eval_passes_per_puzzle / len(accuracies)
         passes = last.passes_by_step or [each * step for step in range(1, len(accuracies) + 1)]
         return list(zip(passes, accuracies, strict=True))

@@ -111,7 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     averaged = average(by_model)
     save(tradeoff(lessons[0].puzzle.name, averaged), out / FIGURE_FILE)
     console.print(table(lessons[0], averaged))
-    console.print(f"figure        {out / FIGURE_FILE}\nmeasure it    python -m latent_rl.evaluate {folders[0]}")
+    console.print(f"figure        {out / FIGURE_FILE}", soft_wrap=True)
+    console.print(f"measure it    python -m latent_rl.evaluate {folders[0]}", soft_wrap=True)
     report = reports[0]
     if len(reports) > 1:
         report = {"models": reports, "points": [asdict(point) for point in averaged]}

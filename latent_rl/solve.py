@@ -89,8 +89,9 @@ def solve(
             for taken in think(reasoner, inputs, puzzle_ids, steps, halting, guidance=guidance):
                 logits = taken.output.logits
                 answers.append(taken.answer.cpu())
-                for values, logits_of in ((confidence, 0), (foresight, 1)):
-                    values.append(taken.output.q[:, logits_of].sigmoid().cpu())
+                now, later = taken.output.q.sigmoid().cpu().unbind(-1)
+                confidence.append(now)
+                foresight.append(later)
                 solved.append(puzzle.is_solved(inputs, taken.answer).cpu())
                 passes.append(ledger.forward["eval"] // len(inputs))
                 if solutions is not None:
