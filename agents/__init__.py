@@ -1,33 +1,53 @@
 """The recursive reasoner, its policy, learning rules and inference."""
 
-from latent_rl.agents.continue_value import ContinueValueLoss
-from latent_rl.agents.halting import AgreeHalt, CheckedHalt, ConfidentHalt, HaltingRule, NeverHalt, Thought
-from latent_rl.agents.halting_policy import HaltingPolicy, LearnedHalt, halting_features
-from latent_rl.agents.halting_ppo import Decisions, HaltingLearner
-from latent_rl.agents.improvement import (
+from latent_rl.agents.halting import (
+    AgreeHalt,
+    CheckedHalt,
+    ConfidentHalt,
+    Decisions,
+    HaltingLearner,
+    HaltingPolicy,
+    HaltingRule,
+    LearnedHalt,
+    NeverHalt,
+    Thought,
+    halting_features,
+)
+from latent_rl.agents.inference import (
     NEGLIGIBLE_MARGIN,
+    Candidates,
+    Search,
+    Taken,
     advantage_margin,
     cell_margin,
     guided_logits,
     is_dead,
     likelihood_gain,
+    recurse,
+    search,
+    think,
 )
-from latent_rl.agents.inference import Taken, recurse, think
-from latent_rl.agents.network import ReasonerConfig, RecursiveReasoner, StepOutput
-from latent_rl.agents.official import CheckpointError, load_official
-from latent_rl.agents.policy import RecursionPolicy
-from latent_rl.agents.policy_improvement import PolicyImprovementLoss
-from latent_rl.agents.puzzle_embedding import (
+from latent_rl.agents.losses import (
+    ContinueValueLoss,
+    PolicyImprovementLoss,
+    ReturnHead,
+    ReturnValueLoss,
+    SolvedValueLoss,
+)
+from latent_rl.agents.network import (
     TABLE,
     PuzzleEmbedding,
+    ReasonerConfig,
+    RecursiveReasoner,
     SignSGD,
+    StepOutput,
     compact_state,
     load_compact_state,
     state_shapes,
 )
-from latent_rl.agents.search import Candidates, Search, search
+from latent_rl.agents.official import CheckpointError, load_official
+from latent_rl.agents.policy import RecursionPolicy
 from latent_rl.agents.targets import TARGETS, DiffusionTargets, TargetGenerator, TerminalTargets
-from latent_rl.agents.value import ReturnHead, ReturnValueLoss, SolvedValueLoss
 
 __all__ = [
     "NEGLIGIBLE_MARGIN",

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from latent_rl import cli
-from latent_rl.config_loading import load_config
+from latent_rl.config import load_config
 
 EXAMPLE = "  python benchmarks/overhead.py --config sudoku-6x6 --rounds 8 --json overhead.json"
 
@@ -32,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     options = parser.parse_args(arguments)
 
-    from latent_rl.session import Session
-    from latent_rl.tracking import start_tracking
+    from latent_rl.reporting.mlflow_run import start_tracking
+    from latent_rl.training import Session
 
     with tempfile.TemporaryDirectory() as folder:
         store = f"tracking.uri=sqlite:///{folder}/mlflow.db"

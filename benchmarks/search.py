@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_rl import cli
-from latent_rl.trained import (
+from latent_rl.cli.models import (
     add_model_arguments,
     add_test_arguments,
     check_counts,
@@ -56,10 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import torch
 
     from latent_rl.agents import Search
-    from latent_rl.figures import save
-    from latent_rl.ledger import Ledger
-    from latent_rl.searching import evaluate_search
-    from latent_rl.stopping import value_head_is_trained
+    from latent_rl.measuring import Ledger, evaluate_search, value_head_is_trained
+    from latent_rl.reporting.figures import save
 
     trained, config, puzzle = open_model(options, [*options.overrides, *more])
     instances = instances_to_test(trained, config, puzzle, options.puzzles)
@@ -120,7 +118,7 @@ def draw(puzzle: str, found: Sequence[dict[str, Any]]) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator, PercentFormatter, StrMethodFormatter
 
-    from latent_rl.figures import BLUE, GREEN, ORANGE
+    from latent_rl.reporting.figures import BLUE, GREEN, ORANGE
 
     colours = {"value": BLUE, "vote": ORANGE, "rule": GREEN}
     figure = Figure(figsize=(7.5, 5.0), layout="constrained")

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from latent_rl import cli
-from latent_rl.config_loading import load_config
+from latent_rl.config import load_config
 
 EXAMPLE = "  python benchmarks/throughput.py --config sudoku-6x6 --turns 3 threads=1 --json throughput.json"
 PARTS = ("network forward", "environment", "collector", "loss and backward", "optimizer", "weight average")
@@ -61,7 +61,7 @@ class Contestant:
     def __init__(self, preset: str, scheme: str, overrides: Sequence[str]) -> None:
         import torch
 
-        from latent_rl.session import Session
+        from latent_rl.training import Session
 
         self.scheme = scheme
         config = load_config(preset, [*overrides, f"scheme={scheme}", "collector.mode=fused", "tracking.enabled=false"])

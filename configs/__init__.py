@@ -1,1 +1,1 @@
-"""Presets and schemes, as YAML (see latent_rl.config)."""
+"""Presets and schemes, as YAML (see latent_rl.config.schema)."""

@@ -5,13 +5,11 @@ Importing this package registers its puzzles, and those of installed packages, w
 `gymnasium.make_vec("latent_rl/Sudoku-v0", num_envs=64, size=4)` a batch over torch tensors.
 """
 
-from .check import check_puzzle
-from .latent_env import LatentRecursionEnv
-from .puzzle import IGNORE, PAD, Instances, Puzzle, PuzzleError, Split
-from .registration import make_puzzle, puzzle_from_id, register_puzzle, registered_ids
-from .rewards import Progress, Reward
-from .sources import check_disjoint
-from .vector_env import LatentRecursionVectorEnv
+from latent_rl.envs.check import check_puzzle
+from latent_rl.envs.mdp import LatentRecursionEnv, LatentRecursionVectorEnv, Progress, Reward
+from latent_rl.envs.puzzle import IGNORE, PAD, Instances, Puzzle, PuzzleError, Split
+from latent_rl.envs.registration import make_puzzle, puzzle_from_id, register_puzzle, registered_ids
+from latent_rl.envs.sources import check_disjoint
 
 __all__ = [
     "IGNORE",

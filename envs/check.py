@@ -12,8 +12,8 @@ import torch
 from gymnasium.utils.env_checker import check_env
 from torch import Tensor
 
-from .latent_env import LatentRecursionEnv
-from .puzzle import IGNORE, PAD, Instances, Puzzle, PuzzleError, Split
+from latent_rl.envs.mdp import LatentRecursionEnv
+from latent_rl.envs.puzzle import IGNORE, PAD, Instances, Puzzle, PuzzleError, Split
 
 SAMPLE = 64
 """Instances of a split on which the rule is tried; shapes and tokens are checked on all of them."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import gymnasium
 
-from .puzzle import Puzzle, PuzzleError
+from latent_rl.envs.puzzle import Puzzle, PuzzleError
 
 BUILT_IN = {
     "latent_rl/Sudoku-v0": "latent_rl.envs.sudoku:Sudoku",
@@ -29,8 +29,8 @@ BUILT_IN = {
 ENTRY_POINT_GROUP = "latent_rl.puzzles"
 """Installed packages add puzzles under this group: the entry point's name is the id, its value `module:Class`."""
 
-_SINGLE_FACE = "latent_rl.envs.latent_env:LatentRecursionEnv"
-_VECTOR_FACE = "latent_rl.envs.vector_env:LatentRecursionVectorEnv"
+_SINGLE_FACE = "latent_rl.envs.mdp.single:LatentRecursionEnv"
+_VECTOR_FACE = "latent_rl.envs.mdp.vector:LatentRecursionVectorEnv"
 
 logger = logging.getLogger(__name__)
 

@@ -19,7 +19,7 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
-from .puzzle import IGNORE, Instances, PuzzleError
+from latent_rl.envs.puzzle import IGNORE, Instances, PuzzleError
 
 logger = logging.getLogger(__name__)
 

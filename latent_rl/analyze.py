@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_rl import cli
-from latent_rl.errors import UserError
-from latent_rl.stopping import continue_value_is_trained
-from latent_rl.trained import (
+from latent_rl.cli.models import (
     add_model_arguments,
     add_test_arguments,
     check_counts,
@@ -18,13 +16,14 @@ from latent_rl.trained import (
     open_model,
     progress_bar,
 )
+from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from latent_rl.analysis import Analysis
-    from latent_rl.checkpoint import TrainedModel
     from latent_rl.envs import Puzzle
+    from latent_rl.measuring import Analysis
+    from latent_rl.storage import TrainedModel
 
 EXAMPLE = """\
   python -m latent_rl.analyze runs/sudoku-4x4-pi-0
@@ -57,9 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rich.console import Console
     from rich.markdown import Markdown
 
-    from latent_rl.analysis import analyze
-    from latent_rl.analysis_report import findings
-    from latent_rl.ledger import Ledger
+    from latent_rl.measuring import Ledger, analyze, continue_value_is_trained
+    from latent_rl.reporting.analysis_report import findings
 
     trained, config, puzzle = open_model(options, options.overrides)
     instances = instances_to_test(trained, config, puzzle, options.puzzles)
@@ -105,8 +103,8 @@ def make_folder(folder: Path) -> None:
 
 def write(folder: Path, found: Analysis, trained: TrainedModel, puzzle: Puzzle) -> None:
     """Leave report, figures and numbers in a folder."""
-    from latent_rl.analysis_report import report
-    from latent_rl.figures import save
+    from latent_rl.reporting.analysis_report import report
+    from latent_rl.reporting.figures import save
 
     for name, figure in figures(found).items():
         save(figure, folder / f"{name}.png")
@@ -120,7 +118,7 @@ def write(folder: Path, found: Analysis, trained: TrainedModel, puzzle: Puzzle) 
 
 def figures(found: Analysis) -> dict[str, Figure]:
     """The figures of the report, by the name of their file."""
-    from latent_rl.analysis_figures import calibration, guidance, improvement, movement, stopping
+    from latent_rl.reporting.analysis_figures import calibration, guidance, improvement, movement, stopping
 
     return {
         "stopping": stopping(found),
@@ -138,7 +136,7 @@ def figures(found: Analysis) -> dict[str, Figure]:
 
 def as_json(found: Analysis, trained: TrainedModel, puzzle: Puzzle) -> dict[str, Any]:
     """The numbers for machines."""
-    from latent_rl.analysis import QUANTILES
+    from latent_rl.measuring import QUANTILES
 
     return {
         "checkpoint": str(trained.path),

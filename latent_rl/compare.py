@@ -7,32 +7,21 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from latent_rl import cli
-from latent_rl.comparison_plan import (
-    Plan,
-    Question,
-    budget_overrides,
-    check_same_settings,
-    differing_settings,
-    make_plans,
-    split_overrides,
-)
-from latent_rl.config_loading import DEFAULT_PRESET, flatten, preset_names, scheme_names
+from latent_rl.config import DEFAULT_PRESET, preset_names, scheme_names
 from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
-    from latent_rl.comparison import Comparison
+    from latent_rl.measuring import Comparison, Plan, Question
 
 EXAMPLE = """\
   python -m latent_rl.compare --config sudoku-6x6
   python -m latent_rl.compare --config sudoku-6x6 --seeds 5 --budget-seconds 600 --target-accuracy 0.9
   python -m latent_rl.compare --schemes trm pi network.width=32 trm:optimizer.lr=5e-4 trm:budget.seconds=900"""
-
-REPORT_FILE, TABLE_FILE = "compare.json", "compare.md"
 
 
 def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
@@ -42,8 +31,16 @@ def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
         UserError: if a folder holds runs with other settings, or a configuration does not fit.
         KeyboardInterrupt: after a signal, with the run in work saved.
     """
-    from latent_rl.comparison import Run
-    from latent_rl.tracking import start_tracking
+    from latent_rl.measuring import Run, check_same_settings
+    from latent_rl.reporting.comparison import (
+        REPORT_FILE,
+        TABLE_FILE,
+        known_parent_run,
+        parent_metrics,
+        parent_parameters,
+        report,
+    )
+    from latent_rl.reporting.mlflow_run import start_tracking
     from latent_rl.train import train
 
     console = Console(stderr=True)
@@ -71,106 +68,6 @@ def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
         for path in sorted((question.out / "figures").glob("*.png")):
             tracker.artifact(path, "figures")
     return comparison
-
-
-def report(question: Question, plans: Sequence[Plan], mlflow_run_id: str | None) -> Comparison:
-    """Write `compare.json`, `compare.md` and the figures from the runs that are finished."""
-    from latent_rl.comparison import Comparison, Run
-    from latent_rl.comparison_figures import CAPTIONS, figures
-    from latent_rl.comparison_tables import grids, markdown, notes
-    from latent_rl.figures import save
-
-    runs = [Run.read(plan.scheme, plan.seed, plan.run_dir) for plan in plans if Run.finished(plan.run_dir)]
-    schemes = list(dict.fromkeys(plan.scheme for plan in plans))
-    comparison = Comparison.of(runs, schemes, question.metric, question.target)
-    try:
-        (question.out / "figures").mkdir(parents=True, exist_ok=True)
-        write(
-            question.out / REPORT_FILE,
-            json.dumps(as_dict(question, plans, comparison, mlflow_run_id), indent=1) + "\n",
-        )
-        if runs:
-            for name, figure in figures(comparison, schemes).items():
-                save(figure, question.out / "figures" / f"{name}.png")
-            title = f"{runs[0].summary.puzzle}: {', '.join(schemes)} ({len(runs)} of {len(plans)} runs finished)"
-            links = {caption: Path("figures") / f"{name}.png" for name, caption in CAPTIONS.items()}
-            lines = [*notes(comparison), f"Made by `{question.command}`."]
-            write(
-                question.out / TABLE_FILE,
-                markdown(title, grids(comparison, settings_table(question, plans)), lines, links),
-            )
-    except OSError as error:
-        raise UserError(f"folder {question.out} cannot be written: {error.strerror}") from None
-    return comparison
-
-
-def as_dict(
-    question: Question, plans: Sequence[Plan], comparison: Comparison, mlflow_run_id: str | None
-) -> dict[str, Any]:
-    """The content of `compare.json`."""
-    return {
-        "preset": question.preset,
-        "command": question.command,
-        "schemes": list(dict.fromkeys(plan.scheme for plan in plans)),
-        "seeds": list(range(question.seeds)),
-        "complete": len(comparison.runs) == len(plans),
-        "mlflow_run_id": mlflow_run_id,
-        "own_settings": question.own,
-        "differing_settings": differing_settings(plans),
-        **comparison.as_dict(),
-    }
-
-
-def settings_table(question: Question, plans: Sequence[Plan]) -> dict[str, dict[str, str]]:
-    """`differing_settings` as text, with a mark on what the command line gave to one scheme alone."""
-    own = {scheme: {override.partition("=")[0] for override in given} for scheme, given in question.own.items()}
-    return {
-        key: {
-            scheme: f"{'-' if value is None else value}{' (given)' if key in own[scheme] else ''}"
-            for scheme, value in values.items()
-        }
-        for key, values in differing_settings(plans).items()
-    }
-
-
-def parent_parameters(question: Question, plans: Sequence[Plan]) -> dict[str, Any]:
-    """What MLflow's parent run shows as its parameters: the question, and the settings that all runs share."""
-    differing = differing_settings(plans)
-    shared = {key: value for key, value in flatten(plans[0].config).items() if key not in differing}
-    for key in ("scheme", "seed", "name"):
-        shared.pop(key)
-    asked = {"preset": question.preset, "schemes": question.schemes, "seeds": question.seeds}
-    asked |= {"metric": question.metric, "target_accuracy": question.target}
-    return {**{f"compare.{key}": value for key, value in asked.items()}, **shared}
-
-
-def parent_metrics(comparison: Comparison) -> dict[str, float]:
-    """What MLflow's parent run shows as its metrics."""
-    values = {}
-    for result in comparison.results:
-        values[f"{result.scheme}/accuracy"] = result.accuracy.mean
-        values[f"{result.scheme}/eval_passes_per_puzzle"] = result.eval_passes_per_puzzle.mean
-        values[f"{result.scheme}/train_passes_total"] = result.train_passes.mean
-        if result.train_passes_to_target.estimate is not None:
-            values[f"{result.scheme}/train_passes_to_target"] = result.train_passes_to_target.estimate.mean
-    return values
-
-
-def known_parent_run(out: Path) -> str | None:
-    """MLflow's parent run of an earlier start of this comparison."""
-    try:
-        return json.loads((out / REPORT_FILE).read_text())["mlflow_run_id"]
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{out / REPORT_FILE} is no report of a comparison ({error}): remove it to go on") from None
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file; a reader never sees half of it."""
-    temporary = path.with_name(f"{path.name}.new")
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -210,6 +107,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not 0.0 < options.target_accuracy <= 1.0:
         raise UserError(f"--target-accuracy is a share between 0 and 1, such as 0.9, got {options.target_accuracy:g}")
 
+    # Late, because torch takes seconds to load.
+    from latent_rl.measuring import Question, budget_overrides, make_plans, split_overrides
+    from latent_rl.reporting.comparison import REPORT_FILE, TABLE_FILE, settings_table
+
     common, own = split_overrides(overrides, schemes)
     question = Question(
         preset=options.config,
@@ -227,7 +128,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.json is not None:
         cli.write_json(options.json, json.loads((question.out / REPORT_FILE).read_text()))
     if str(options.json) != "-":
-        from latent_rl.comparison_tables import grids, notes, show
+        from latent_rl.reporting.comparison_tables import grids, notes, show
 
         console = Console(highlight=False)
         show(console, grids(comparison, settings_table(question, plans)), notes(comparison))

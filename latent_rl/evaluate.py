@@ -8,18 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_rl import cli
-from latent_rl.config import Config
-from latent_rl.stopping import (
-    RULES,
-    add_halting_arguments,
-    add_search_arguments,
-    check_halting,
-    check_search,
-    chosen_rule,
-    search_settings,
-    stopping_rule,
-)
-from latent_rl.trained import (
+from latent_rl.cli.models import (
     add_model_arguments,
     add_test_arguments,
     check_counts,
@@ -27,17 +16,25 @@ from latent_rl.trained import (
     open_model,
     progress_bar,
 )
+from latent_rl.cli.stopping import (
+    RULES,
+    add_halting_arguments,
+    add_search_arguments,
+    check_halting,
+    check_search,
+    chosen_rule,
+    search_settings,
+)
+from latent_rl.config import Config
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
     from latent_rl.agents import HaltingRule, Search
-    from latent_rl.arc_evaluation import Election
-    from latent_rl.checkpoint import TrainedModel
     from latent_rl.envs import Puzzle
-    from latent_rl.evaluation import Evaluation
-    from latent_rl.searching import SearchEvaluation
+    from latent_rl.measuring import Election, Evaluation, SearchEvaluation
+    from latent_rl.storage import TrainedModel
 
 EXAMPLE = """\
   python -m latent_rl.evaluate runs/sudoku-4x4-pi-0
@@ -70,8 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Late, because torch takes seconds to load.
     from rich.console import Console
 
-    from latent_rl.arc_figures import contact_sheet
-    from latent_rl.figures import save
+    from latent_rl.measuring import stopping_rule
+    from latent_rl.reporting.arc_figures import contact_sheet
+    from latent_rl.reporting.figures import save
 
     trained, config, puzzle = open_model(options, options.overrides)
     name = chosen_rule(options, trained)
@@ -112,9 +110,7 @@ def measure(
     """Evaluate on the first `puzzles` test puzzles, with a progress bar on a terminal; with `settings`, by search."""
     import torch
 
-    from latent_rl.evaluation import evaluate
-    from latent_rl.ledger import Ledger
-    from latent_rl.searching import evaluate_search
+    from latent_rl.measuring import Ledger, evaluate, evaluate_search
 
     instances = instances_to_test(trained, config, puzzle, puzzles)
     ledger = Ledger()
@@ -135,9 +131,8 @@ def hold_vote(
     trained: TrainedModel, puzzle: Puzzle, config: Config, puzzles: int | None, steps: int | None
 ) -> Election | None:
     """Let `evaluation.views` views of ARC's first `puzzles` test inputs vote; None for other puzzles."""
-    from latent_rl.arc_evaluation import elect
     from latent_rl.envs.arc import Arc
-    from latent_rl.ledger import Ledger
+    from latent_rl.measuring import Ledger, elect
 
     if not isinstance(puzzle, Arc):
         return None

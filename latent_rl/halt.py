@@ -10,9 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from latent_rl import cli
-from latent_rl.config import Config
-from latent_rl.errors import UserError
-from latent_rl.trained import (
+from latent_rl.cli.models import (
     add_model_arguments,
     add_puzzles_argument,
     check_counts,
@@ -21,13 +19,15 @@ from latent_rl.trained import (
     split_numbers,
     split_settings,
 )
+from latent_rl.config import Config
+from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from latent_rl.checkpoint import TrainedModel
     from latent_rl.envs import Puzzle
-    from latent_rl.tradeoff import Averaged, Point
+    from latent_rl.measuring import Averaged, Point
+    from latent_rl.storage import TrainedModel
 
 EXAMPLE = """\
   python -m latent_rl.halt runs/sudoku-6x6-pi-0
@@ -77,8 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Late, because torch takes seconds to load.
     from rich.console import Console
 
-    from latent_rl.figures import save
-    from latent_rl.tradeoff import average, tradeoff
+    from latent_rl.measuring import average
+    from latent_rl.reporting.figures import save
+    from latent_rl.reporting.tradeoff import tradeoff
 
     lessons = [open_lesson(Path(name), overrides, options) for name in names]
     if len({lesson.puzzle.name for lesson in lessons}) > 1:
@@ -147,11 +148,10 @@ def teach(
     from rich.console import Console
     from rich.progress import Progress
 
-    from latent_rl.checkpoint import save_model
-    from latent_rl.config_loading import dump
-    from latent_rl.halting import learn_to_halt, store_steps
-    from latent_rl.ledger import Ledger
-    from latent_rl.tradeoff import measure_policy, measure_rules
+    from latent_rl.config import dump
+    from latent_rl.measuring import Ledger, measure_policy, measure_rules
+    from latent_rl.storage import save_model
+    from latent_rl.training import learn_to_halt, store_steps
 
     trained, config, puzzle = lesson
     instances = instances_to_test(trained, config, puzzle, puzzles)
@@ -194,7 +194,7 @@ def table(lesson: Lesson, points: Sequence[Averaged]) -> Table:
     from rich.box import SIMPLE
     from rich.table import Table
 
-    from latent_rl.comparison_tables import number, share
+    from latent_rl.reporting.comparison_tables import number, share
 
     first, baseline = points[0], lesson.config.baseline_passes_per_puzzle
     models = "" if first.models == 1 else f", {first.models} models"

@@ -4,108 +4,25 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_rl import cli
+from latent_rl.cli.models import add_model_arguments, check_counts, open_model, split_settings
+from latent_rl.cli.stopping import RULES, add_halting_arguments, check_halting, chosen_rule
 from latent_rl.errors import UserError
-from latent_rl.stopping import (
-    RULES,
-    add_halting_arguments,
-    check_halting,
-    chosen_rule,
-    continue_value_is_trained,
-    stopping_rule,
-    value_head_is_trained,
-)
-from latent_rl.trained import add_model_arguments, check_counts, open_model, split_settings
 
 if TYPE_CHECKING:
     from rich.console import Console
     from torch import Tensor
 
-    from latent_rl.agents import HaltingRule, RecursiveReasoner
     from latent_rl.envs import Puzzle
+    from latent_rl.measuring import Solutions
 
 EXAMPLE = """\
   python -m latent_rl.solve runs/sudoku-4x4-pi-0 321...32.12.23.1
   python -m latent_rl.solve runs/sudoku-6x6-pi-0 --file board.txt --png steps.png --gif steps.gif
   python -m latent_rl.solve runs/sudoku-9x9-pi-0 --json answers.json < puzzles.txt"""
-
-
-@dataclass(frozen=True)
-class Solutions:
-    """Answers to `B` puzzles after each of `S` recursion steps; tensors on the CPU.
-
-    Attributes:
-        answers: int64 `[S, B, L]`.
-        confidence: float32 `[S, B]`, the value head's probability that the answer is right.
-        foresight: float32 `[S, B]`, the same that it will be right after the last step; noise unless it was trained.
-        solved: bool `[S, B]`, whether the puzzle's own rule confirms the answer.
-        passes: network passes spent on one puzzle up to each step, as the ledger counted them.
-        margins: float32 `[S, B]`, advantage margin of each step, or None if the solutions were not given.
-    """
-
-    answers: Tensor
-    confidence: Tensor
-    foresight: Tensor
-    solved: Tensor
-    passes: list[int]
-    margins: Tensor | None = None
-
-
-def solve(
-    reasoner: RecursiveReasoner,
-    puzzle: Puzzle,
-    inputs: Tensor,
-    steps: int,
-    solutions: Tensor | None = None,
-    *,
-    halting: HaltingRule | None = None,
-    guidance: float = 1.0,
-) -> Solutions:
-    """Take up to `steps` recursion steps on puzzles int64 `[B, L]`; only margins need `solutions` `[B, L]`.
-
-    With a halting rule, one puzzle at a time: others would stop elsewhere, and have no steps in common.
-
-    Raises:
-        ValueError: a halting rule and more than one puzzle.
-    """
-    import torch
-
-    from latent_rl.agents import advantage_margin, think
-    from latent_rl.ledger import Ledger
-
-    if halting is not None and len(inputs) != 1:
-        raise ValueError(f"with a halting rule one puzzle is solved at a time, got {len(inputs)}")
-    inputs = inputs.to(reasoner.initial_y.device)
-    puzzle_ids = puzzle.ids_of(inputs)
-    answers, confidence, foresight, solved, passes, margins = [], [], [], [], [], []
-    ledger = Ledger()
-    watch = ledger.watch(reasoner.network)
-    try:
-        with torch.no_grad(), ledger.phase("eval"):
-            for taken in think(reasoner, inputs, puzzle_ids, steps, halting, guidance=guidance):
-                logits = taken.output.logits
-                answers.append(taken.answer.cpu())
-                now, later = taken.output.q.sigmoid().cpu().unbind(-1)
-                confidence.append(now)
-                foresight.append(later)
-                solved.append(puzzle.is_solved(inputs, taken.answer).cpu())
-                passes.append(ledger.forward["eval"] // len(inputs))
-                if solutions is not None:
-                    margins.append(advantage_margin(taken.reference, logits, solutions.to(inputs.device)).cpu())
-    finally:
-        watch.remove()
-    return Solutions(
-        torch.stack(answers),
-        torch.stack(confidence),
-        torch.stack(foresight),
-        torch.stack(solved),
-        passes,
-        torch.stack(margins) if margins else None,
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -135,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Late, because torch takes seconds to load.
     from rich.console import Console
 
-    from latent_rl.boards import read_puzzles
+    from latent_rl.measuring import continue_value_is_trained, solve, stopping_rule, value_head_is_trained
+    from latent_rl.reporting.boards import read_puzzles
 
     trained, config, puzzle = open_model(options, overrides, compile=False)
     boards = read_puzzles(puzzle, _text(texts[0] if texts else None, options.file))
@@ -193,7 +111,7 @@ def _text(argument: str | None, file: Path | None) -> str:
 
 
 def _show(console: Console, puzzle: Puzzle, board: Tensor, found: Solutions, *, foresees: bool) -> None:
-    from latent_rl.boards import changes, draw
+    from latent_rl.reporting.boards import changes, draw
 
     changed = changes(board, found.answers[:, 0])
     nothing = changed.new_zeros(puzzle.seq_len)
@@ -219,7 +137,7 @@ def _show(console: Console, puzzle: Puzzle, board: Tensor, found: Solutions, *, 
 
 
 def _as_json(puzzle: Puzzle, board: Tensor, found: Solutions, *, foresees: bool) -> dict[str, Any]:
-    from latent_rl.boards import as_line
+    from latent_rl.reporting.boards import as_line
 
     steps = [
         {
@@ -235,13 +153,13 @@ def _as_json(puzzle: Puzzle, board: Tensor, found: Solutions, *, foresees: bool)
 
 
 def _draw(path: Path, puzzle: Puzzle, board: Tensor, found: Solutions) -> None:
-    from latent_rl.figures import save, trajectory
+    from latent_rl.reporting.figures import save, trajectory
 
     save(trajectory(puzzle, board, None, found.answers[:, 0], found.confidence[:, 0]), path)
 
 
 def _animate(path: Path, puzzle: Puzzle, board: Tensor, found: Solutions) -> None:
-    from latent_rl.animation import animate
+    from latent_rl.reporting.animation import animate
 
     animate(path, puzzle, board, None, found.answers[:, 0], found.confidence[:, 0], found.passes)
 

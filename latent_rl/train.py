@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latent_rl import cli
-from latent_rl.config import Config
-from latent_rl.config_loading import DEFAULT_PRESET, dump, load_config, load_resolved, preset_names, scheme_names
+from latent_rl.config import DEFAULT_PRESET, Config, dump, load_config, load_resolved, preset_names, scheme_names
 from latent_rl.errors import UserError
-from latent_rl.loop import Every, Interruption
 
 if TYPE_CHECKING:
-    from latent_rl.summary import Summary
+    from latent_rl.storage import Summary
 
 EXAMPLE = """\
   python -m latent_rl.train
@@ -32,11 +30,9 @@ def train(config: Config, run_dir: Path, *, resume: bool = False, init: Path | N
         KeyboardInterrupt: after a signal, once the update in work is done and saved.
     """
     # Late: torch, torchrl and MLflow take seconds to load, and `--help` or a typo should not wait for them.
-    from latent_rl.history import write_history
-    from latent_rl.progress import Progress
-    from latent_rl.session import Session
-    from latent_rl.summary import Summary
-    from latent_rl.tracking import start_tracking
+    from latent_rl.reporting.mlflow_run import start_tracking
+    from latent_rl.storage import Summary, write_history
+    from latent_rl.training import Every, Interruption, Progress, Session
 
     session = Session(config, init)
     mlflow_run_id = session.restore(run_dir) if resume else None

@@ -16,15 +16,15 @@ from mlflow import MlflowClient
 from programs import Program
 
 from latent_rl.compare import main
-from latent_rl.comparison import Comparison, Run
-from latent_rl.comparison_figures import spread
-from latent_rl.comparison_tables import grids, markdown, notes
 from latent_rl.envs import register_puzzle, registered_ids
-from latent_rl.history import Milestone, read_history
-from latent_rl.intervals import mean_interval, ratio_of_means, share_interval
-from latent_rl.session import Session
-from latent_rl.summary import Summary
-from latent_rl.tracking import Tracker
+from latent_rl.measuring.comparison import Comparison, Run
+from latent_rl.measuring.intervals import mean_interval, ratio_of_means, share_interval
+from latent_rl.reporting.comparison_figures import spread
+from latent_rl.reporting.comparison_tables import grids, markdown, notes
+from latent_rl.reporting.mlflow_run import Tracker
+from latent_rl.storage.history import Milestone, read_history
+from latent_rl.storage.summary import Summary
+from latent_rl.training.session import Session
 
 TINY = [
     "env.id=tests/Backwards-v0",
@@ -41,7 +41,7 @@ TINY = [
 def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     # Each run's own figures have tests of their own, and take most of the time here.
-    monkeypatch.setattr("latent_rl.tracking.result_figures", lambda *_: {})
+    monkeypatch.setattr("latent_rl.reporting.mlflow_run.result_figures", lambda *_: {})
     if "tests/Backwards-v0" not in registered_ids():
         register_puzzle("tests/Backwards-v0", "toy_puzzle:Backwards")
 

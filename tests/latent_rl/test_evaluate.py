@@ -8,11 +8,11 @@ import pytest
 from programs import Program
 from tiny_models import TEST_PUZZLES, oracle, save_untrained, tiny_config
 
-from latent_rl.build import build_puzzle
 from latent_rl.evaluate import main
-from latent_rl.evaluation import evaluate
-from latent_rl.ledger import Ledger
-from latent_rl.stopping import stopping_rule
+from latent_rl.measuring import stopping_rule
+from latent_rl.measuring.evaluation import evaluate
+from latent_rl.measuring.ledger import Ledger
+from latent_rl.training.assemble import build_puzzle
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def run_dir(tmp_path_factory, cache):
 @pytest.fixture
 def known(monkeypatch, cache):
     model = oracle(tiny_config(cache))
-    monkeypatch.setattr("latent_rl.checkpoint.load_model", lambda path, device, **settings: model)
+    monkeypatch.setattr("latent_rl.storage.load_model", lambda path, device, **settings: model)
     return model
 
 

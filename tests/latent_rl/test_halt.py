@@ -12,14 +12,15 @@ from tiny_models import TEST_PUZZLES, oracle, save_untrained, tiny_config
 
 from latent_rl import evaluate, halt, solve
 from latent_rl.agents import HaltingPolicy, LearnedHalt
-from latent_rl.build import build_puzzle
-from latent_rl.checkpoint import load_model, save_model
 from latent_rl.envs import Reward
-from latent_rl.envs.rewards import Progress
-from latent_rl.evaluation import evaluate as measure
-from latent_rl.halting import learn_to_halt, store_steps
-from latent_rl.ledger import Ledger
-from latent_rl.tradeoff import Point, average, tradeoff
+from latent_rl.envs.mdp.rewards import Progress
+from latent_rl.measuring import Point, average
+from latent_rl.measuring.evaluation import evaluate as measure
+from latent_rl.measuring.ledger import Ledger
+from latent_rl.reporting.tradeoff import tradeoff
+from latent_rl.storage.checkpoint import load_model, save_model
+from latent_rl.training.assemble import build_puzzle
+from latent_rl.training.halting import learn_to_halt, store_steps
 
 SMALL = ["halting.ppo={puzzles: 8, iterations: 2, hidden: 8}", "evaluation.batch_size=4"]
 

@@ -12,10 +12,10 @@ import torch
 from official_puzzle import GOLDEN, ID, STEPS, arguments, arrays
 from programs import Program
 
-from latent_rl import analyze, checkpoint, evaluate, solve, train
+from latent_rl import analyze, evaluate, solve, train
 from latent_rl.agents import recurse
 from latent_rl.agents.official import our_name
-from latent_rl.checkpoint import load_model
+from latent_rl.storage.checkpoint import load_model
 
 ROW = 1  # the golden puzzle with the id 0 and without padding, so that it can be typed
 
@@ -34,7 +34,7 @@ def opened(monkeypatch) -> list:
         models.append(replace(model, reasoner=copy.deepcopy(model.reasoner)))
         return model
 
-    monkeypatch.setattr(checkpoint, "load_model", load)
+    monkeypatch.setattr("latent_rl.storage.load_model", load)
     return models
 
 

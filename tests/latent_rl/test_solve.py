@@ -16,12 +16,13 @@ from programs import Program
 from tiny_models import oracle, save_untrained, tiny_config
 
 from latent_rl.agents import AgreeHalt, recurse
-from latent_rl.boards import as_line, changes, draw, read_puzzles
-from latent_rl.build import build_puzzle
 from latent_rl.envs import PuzzleError
-from latent_rl.envs.sudoku import Sudoku
-from latent_rl.ledger import Ledger
-from latent_rl.solve import main, solve
+from latent_rl.envs.sudoku.puzzle import Sudoku
+from latent_rl.measuring import solve
+from latent_rl.measuring.ledger import Ledger
+from latent_rl.reporting.boards import as_line, changes, draw, read_puzzles
+from latent_rl.solve import main
+from latent_rl.training.assemble import build_puzzle
 
 LINE = "321...32.12.23.1"
 
@@ -42,7 +43,7 @@ def run_dir(tmp_path_factory, cache):
 def known(monkeypatch, cache):
     """Programs load the oracle instead of a checkpoint; returns it."""
     model = oracle(tiny_config(cache))
-    monkeypatch.setattr("latent_rl.checkpoint.load_model", lambda path, device, **settings: model)
+    monkeypatch.setattr("latent_rl.storage.load_model", lambda path, device, **settings: model)
     return model
 
 

@@ -12,11 +12,11 @@ import pytest
 import torch
 from programs import Program
 
-from latent_rl.checkpoint import load_model, load_training
-from latent_rl.config_loading import load_config
+from latent_rl.config.loading import load_config
 from latent_rl.envs import register_puzzle, registered_ids
-from latent_rl.session import Session
+from latent_rl.storage.checkpoint import load_model, load_training
 from latent_rl.train import main
+from latent_rl.training.session import Session
 
 TINY = [
     "env.id=tests/Backwards-v0",

@@ -9,11 +9,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from latent_rl.agents import ReasonerConfig, RecursiveReasoner, StepOutput
-from latent_rl.build import build_puzzle, build_reasoner
-from latent_rl.checkpoint import TrainedModel, save_model
-from latent_rl.config import Config
-from latent_rl.config_loading import load_config
+from latent_rl.config.loading import load_config
+from latent_rl.config.schema import Config
 from latent_rl.envs import Instances
+from latent_rl.storage.checkpoint import TrainedModel, save_model
+from latent_rl.training.assemble import build_puzzle, build_reasoner
 
 TEST_PUZZLES = 6
 

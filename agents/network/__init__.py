@@ -1,0 +1,25 @@
+"""The recursive reasoner: the shared network, and what surrounds it."""
+
+from latent_rl.agents.network.blocks import Linear
+from latent_rl.agents.network.puzzle_embedding import (
+    TABLE,
+    PuzzleEmbedding,
+    SignSGD,
+    compact_state,
+    load_compact_state,
+    state_shapes,
+)
+from latent_rl.agents.network.reasoner import ReasonerConfig, RecursiveReasoner, StepOutput
+
+__all__ = [
+    "Linear",
+    "PuzzleEmbedding",
+    "ReasonerConfig",
+    "RecursiveReasoner",
+    "SignSGD",
+    "StepOutput",
+    "TABLE",
+    "compact_state",
+    "load_compact_state",
+    "state_shapes",
+]

@@ -1,0 +1,10 @@
+"""ARC-AGI as a puzzle family."""
+
+from latent_rl.envs.arc.canvas import decode
+from latent_rl.envs.arc.puzzle import Arc, Question
+
+__all__ = [
+    "Arc",
+    "Question",
+    "decode",
+]

@@ -1,0 +1,122 @@
+"""Which puzzle a new episode gets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from latent_rl.envs.puzzle import Instances, Puzzle, PuzzleError, Split
+
+
+class Sampler:
+    """Draws the instances of a split in random order, each once an epoch, and the seeds of their episodes.
+
+    Instances of the train split pass through `puzzle.augment` on every draw. All randomness comes from one generator
+    on `device`, so that `state_dict` captures what is needed to go on bit for bit.
+
+    Args:
+        puzzle: where the instances come from.
+        split: `"train"` or `"test"`.
+        device: where instances are kept, and drawn to.
+
+    Raises:
+        PuzzleError: if the split is unknown or empty, or its data are missing or malformed.
+    """
+
+    def __init__(self, puzzle: Puzzle, split: Split, device: torch.device) -> None:
+        if split not in ("train", "test"):
+            raise PuzzleError(f"unknown split {split!r}; the splits are 'train' and 'test'")
+        self._puzzle = puzzle
+        self._instances = puzzle.instances(split).to(device)
+        if len(self._instances) == 0:
+            raise PuzzleError(f"{puzzle.name}: the {split} split holds no instances")
+        self._split = split
+        self._device = device
+        self._generator = torch.Generator(device)
+        self._order = torch.empty(0, dtype=torch.int64, device=device)
+        self._position = 0
+
+    def __len__(self) -> int:
+        return len(self._instances)
+
+    def seed(self, seed: int) -> None:
+        """Start over from a seed."""
+        self._generator.manual_seed(seed)
+        self._order = self._order[:0]
+        self._position = 0
+
+    def draw(self, count: int) -> tuple[Instances, Tensor]:
+        """The next `count` instances of the random order, and an episode seed (int64 `[count]`) for each."""
+        instances = self._instances[self._next_indices(count)]
+        if self._split == "train":
+            instances = self._puzzle.augment(instances, self._generator)
+        return instances, self._episode_seeds(count)
+
+    def pick(self, indices: int | Sequence[int] | Tensor, count: int) -> tuple[Instances, Tensor]:
+        """The `count` instances with the given indices, as they are, and an episode seed for each.
+
+        The random order is left alone.
+
+        Raises:
+            ValueError: on a wrong number of indices or one that is out of range.
+        """
+        index = torch.as_tensor(indices, dtype=torch.int64, device=self._device).reshape(-1)
+        if index.shape[0] != count:
+            raise ValueError(f"options['index'] holds {index.shape[0]} indices for {count} episodes")
+        outside = index[(index < 0) | (index >= len(self))]
+        if outside.shape[0]:
+            raise ValueError(
+                f"options['index'] holds {int(outside[0])}, but the {self._split} split of {self._puzzle.name} "
+                f"has instances 0 to {len(self) - 1}"
+            )
+        return self._instances[index], self._episode_seeds(count)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides the next draws; the instances themselves are not in it."""
+        return {
+            "generator": self._generator.get_state(),
+            "device": self._device.type,
+            "order": self._order,
+            "position": self._position,
+            "instances": len(self),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken.
+
+        Raises:
+            ValueError: if the state belongs to another set of instances or to another kind of device.
+        """
+        if state["instances"] != len(self):
+            raise ValueError(
+                f"the saved sampler drew from {state['instances']} instances, "
+                f"the {self._split} split of {self._puzzle.name} has {len(self)}"
+            )
+        if state["device"] != self._device.type:
+            # The generators of different devices have states of different kinds.
+            raise ValueError(
+                f"the sampler was saved on {state['device']} and cannot continue on {self._device.type}: "
+                "resume on the same kind of device"
+            )
+        self._generator.set_state(state["generator"].cpu())
+        self._order = state["order"].to(self._device)
+        self._position = state["position"]
+
+    def _episode_seeds(self, count: int) -> Tensor:
+        return torch.randint(2**62, (count,), generator=self._generator, device=self._device)
+
+    def _next_indices(self, count: int) -> Tensor:
+        """Indices int64 `[count]`; one loop iteration an epoch, not an index."""
+        parts = []
+        while count > 0:
+            if self._position == self._order.shape[0]:
+                self._order = torch.randperm(len(self), generator=self._generator, device=self._device)
+                self._position = 0
+            part = self._order[self._position : self._position + count]
+            self._position += part.shape[0]
+            count -= part.shape[0]
+            parts.append(part)
+        return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -1,0 +1,221 @@
+"""The batched face of the decision process: a `gymnasium.vector.VectorEnv` over torch tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import gymnasium
+import torch
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from torch import Tensor
+
+from latent_rl.envs.mdp.dynamics import State, make_dynamics
+from latent_rl.envs.mdp.rewards import Progress, Reward
+from latent_rl.envs.mdp.sampler import Sampler
+from latent_rl.envs.mdp.single import (
+    LatentRecursionEnv,
+    action_space,
+    check_action,
+    check_options,
+    observation_space,
+    render_state,
+    seed_from,
+)
+from latent_rl.envs.puzzle import Puzzle, Split
+from latent_rl.envs.registration import make_puzzle
+
+
+class LatentRecursionVectorEnv(VectorEnv):
+    """`num_envs` episodes of `LatentRecursionEnv`, whose docstring is the manual, stepped together.
+
+    What differs from a vector of single environments:
+
+    - Observations, rewards, flags and infos are tensors on `device`, with `num_envs` in front. Actions may be tensors
+      or arrays. The instances of the split are kept on the device too.
+    - An episode that has ended waits for `reset(options={"reset_mask": mask})`, with a bool tensor or array
+      `[num_envs]` (`AutoresetMode.DISABLED`): no terminal observation is lost. Stepping a row that has ended is a
+      mistake that is not looked for, because looking would wait for the device.
+    - Every row has every info key, so there are no masks such as `_solution`.
+    - Tensors that were handed out are never modified; those of an action become the next observation without a
+      copy, so whoever made them must not modify them either.
+    - `state_dict` and `load_state_dict` save and restore running episodes bit for bit.
+
+    Args:
+        puzzle: as in `LatentRecursionEnv`, and so are all arguments not listed here.
+        num_envs: episodes in the batch.
+        device: where everything is kept and computed.
+
+    Raises:
+        PuzzleError: for an unknown option of the puzzle or bad data.
+        ValueError: for a size out of range.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {
+        **LatentRecursionEnv.metadata,
+        "autoreset_mode": AutoresetMode.DISABLED,
+    }
+    autoreset_mode = AutoresetMode.DISABLED  # where TorchRL looks for it
+
+    def __init__(
+        self,
+        puzzle: Puzzle | Callable[..., Puzzle] | str,
+        *,
+        num_envs: int,
+        device: torch.device | str = "cpu",
+        split: Split = "train",
+        width: int = 64,
+        positions: int = 1,
+        max_steps: int = 6,
+        passes_per_step: int = 3,
+        reward: Callable[[Progress, Progress, int], Tensor] = Reward(),  # noqa: B008 (frozen)
+        terminate_on_solved: float = 0.0,
+        initial_latents: tuple[Tensor, Tensor] | None = None,
+        render_mode: str | None = None,
+        **puzzle_options: Any,
+    ) -> None:
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"unknown render_mode {render_mode!r}; known: None, 'ansi'")
+        if num_envs < 1:
+            raise ValueError(f"num_envs must be at least 1, got {num_envs}")
+        self.num_envs = num_envs
+        self.device = torch.device(device)
+        self.render_mode = render_mode
+        self.puzzle = make_puzzle(puzzle, **puzzle_options)
+        self.dynamics = make_dynamics(
+            self.puzzle,
+            width=width,
+            positions=positions,
+            max_steps=max_steps,
+            passes_per_step=passes_per_step,
+            reward=reward,
+            terminate_on_solved=terminate_on_solved,
+            initial_latents=initial_latents,
+            device=self.device,
+        )
+        self.single_observation_space = observation_space(self.dynamics)
+        self.single_action_space = action_space(self.dynamics)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._sampler = Sampler(self.puzzle, split, self.device)
+        self._seeded = False
+        self._state: State | None = None
+        self._restored = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Start new episodes, in all rows or in those of `options["reset_mask"]`.
+
+        `options["index"]` picks their instances: an index for each row that is reset, in order. The first full
+        reset after `load_state_dict`, if it has neither a seed nor options, returns the restored episodes as they are:
+        a new TorchRL collector begins with a reset, and a resumed run must not lose its episodes to it.
+
+        Raises:
+            ValueError: on an unknown option, a malformed mask, or an index out of range.
+        """
+        super().reset(seed=seed)
+        options = check_options(options, {"index", "reset_mask"})
+        mask = options.get("reset_mask")
+        resume = self._restored and seed is None and not options
+        self._restored = False
+        if not resume:
+            if seed is not None or not self._seeded:
+                self._sampler.seed(seed_from(self.np_random))
+                self._seeded = True
+            if mask is None:
+                self._state = self._start(self.num_envs, options)
+            else:
+                self._state = self._restart_rows(self._check_mask(mask), options)
+        return self._state.observation, self._state.info
+
+    def step(self, actions: dict[str, Any]) -> tuple[dict[str, Tensor], Tensor, Tensor, Tensor, dict[str, Tensor]]:
+        """Take one recursion step in every row.
+
+        Returns:
+            Observations, rewards float32 `[N]`, terminated and truncated bool `[N]`, and infos.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first `reset`.
+            ValueError: if a part of the action is missing or has a wrong shape.
+        """
+        if self._state is None:
+            raise gymnasium.error.ResetNeeded("call reset() before step(): no episode is running")
+        transition = self.dynamics.step(self._state, **check_action(actions, self.dynamics, self.num_envs))
+        self._state = transition.state
+        self._restored = False
+        return (
+            self._state.observation,
+            transition.reward,
+            transition.terminated,
+            transition.truncated,
+            self._state.info,
+        )
+
+    def render(self) -> tuple[str, ...] | None:
+        """Every row as text, if `render_mode` is `"ansi"`."""
+        if self.render_mode is None:
+            gymnasium.logger.warn('render() draws nothing without a render mode: make_vec(id, render_mode="ansi")')
+            return None
+        if self._state is None:
+            raise gymnasium.error.ResetNeeded("call reset() before render(): there is no puzzle yet")
+        return tuple(render_state(self.dynamics, self._state, row) for row in range(self.num_envs))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Running episodes, random order and generator: what a resumed run needs to go on bit for bit.
+
+        The tensors are the environment's own and are never modified; the dictionary can be saved with `torch.save`
+        and loaded with `weights_only=True`.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first `reset`.
+        """
+        if self._state is None:
+            raise gymnasium.error.ResetNeeded("call reset() before state_dict(): there are no episodes yet")
+        return {"episodes": self._state.tensors(), "sampler": self._sampler.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue the episodes of `state_dict`; see `reset` for how a collector picks them up.
+
+        Raises:
+            ValueError: if the state was saved with other shapes, other instances or on another kind of device.
+        """
+        batch, (length, width) = self.num_envs, self.dynamics.latent_shape
+        cells = (batch, self.puzzle.seq_len)
+        shapes = {"inputs": cells, "solutions": cells, "answers": cells}
+        shapes |= {"y": (batch, length, width), "z": (batch, length, width)}
+        for name, value in state["episodes"].items():
+            expected = shapes.get(name, (batch,))
+            if tuple(value.shape) != expected:
+                raise ValueError(
+                    f"the saved episodes do not fit this environment: {name} has shape {list(value.shape)}, "
+                    f"expected {list(expected)}"
+                )
+        self._sampler.load_state_dict(state["sampler"])
+        self._state = State(**{name: value.to(self.device) for name, value in state["episodes"].items()})
+        self._seeded = True
+        self._restored = True
+
+    def _start(self, count: int, options: dict[str, Any]) -> State:
+        if "index" in options:
+            return self.dynamics.start(*self._sampler.pick(options["index"], count))
+        return self.dynamics.start(*self._sampler.draw(count))
+
+    def _restart_rows(self, mask: Tensor, options: dict[str, Any]) -> State:
+        if self._state is None:
+            raise gymnasium.error.ResetNeeded("the first reset() starts every row: call it without a reset_mask")
+        rows = mask.nonzero(as_tuple=True)[0]  # the one place that waits for the device
+        count = rows.shape[0]
+        if count == 0:
+            return self._state
+        fresh = self._start(count, options)
+        return fresh if count == self.num_envs else self._state.with_rows(rows, fresh)
+
+    def _check_mask(self, mask: Any) -> Tensor:
+        mask = torch.as_tensor(mask, device=self.device)
+        if mask.dtype != torch.bool or mask.shape != (self.num_envs,):
+            raise ValueError(
+                f"options['reset_mask'] must be bool [{self.num_envs}], got {mask.dtype} {list(mask.shape)}"
+            )
+        return mask

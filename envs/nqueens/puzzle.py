@@ -1,0 +1,176 @@
+"""N-Queens: complete a board on which some of N queens stand already, so that no two attack each other."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from latent_rl.envs.nqueens.solver import all_solutions, can_complete, random_solutions
+from latent_rl.envs.puzzle import Instances, Puzzle, PuzzleError, Split
+from latent_rl.envs.sources import cached
+
+EMPTY, QUEEN = 1, 2
+
+_GENERATOR_VERSION = 1
+_ENUMERATED = 10
+"""Largest board on which all solutions, and all partial boards, are listed: 724 solutions, 0.7 million subsets."""
+
+_SEARCH_NODES = 20_000
+"""Effort that `check_input` spends on the question whether the givens can be completed."""
+
+
+class NQueens(Puzzle):
+    """Partial boards of N queens; the DIS paper (arXiv 2511.16886) has 7,200 of 8x8 to learn from and 200 to test.
+
+    A partial board holds 1 to N - 1 queens of a solution. Each number of queens occurs equally often while the boards
+    with so many last (on 8x8 only 64 boards have one queen). All boards of train and test are different, but on a
+    small board they share solutions: 8x8 has 92 in all, so that a test asks for completion, not for new solutions.
+
+    Up to 10x10 the boards with a given number of queens are drawn uniformly from all that exist, and the key uniformly
+    from their completions. On larger boards the solution is drawn first, by a random search that can reach every
+    solution but is not exactly uniform, and the queens to show after it.
+
+    A board may have several completions; `is_solved` accepts each of them, `quality` compares with the key.
+
+    Args:
+        size: N, at least 4.
+        train: boards to train on.
+        test: boards to test on, all different from the former.
+        seed: of the random draw.
+        cache_dir: where the boards are kept; default: `LATENT_RL_CACHE`, else `~/.cache/latent_rl`.
+
+    Raises:
+        PuzzleError: on a size or a count out of range; from `instances`, if fewer boards exist than are asked for.
+    """
+
+    symbols = "_.Q"
+
+    def __init__(
+        self,
+        size: int = 8,
+        train: int = 7200,
+        test: int = 200,
+        seed: int = 0,
+        cache_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        if size < 4:
+            raise PuzzleError(f"nqueens: size must be at least 4, smaller boards have no partial solution; got {size}")
+        if train < 1 or test < 1:
+            raise PuzzleError(f"nqueens: train and test must be at least 1, got {train} and {test}")
+        self.name = f"nqueens-{size}x{size}"
+        self.grid_shape = (size, size)
+        self._counts = (train, test)
+        self._seed = seed
+        self._cache_dir = cache_dir
+
+    def instances(self, split: Split) -> Instances:
+        return self._sets[split]
+
+    @cached_property
+    def _sets(self) -> dict[str, Instances]:
+        size, (train, test) = self.grid_shape[0], self._counts
+        parameters = {"size": size, "train": train, "test": test, "seed": self._seed, "version": _GENERATOR_VERSION}
+        sets = cached(self.name, parameters, self._generate, self._cache_dir)
+        return dict(zip(("train", "test"), sets, strict=True))
+
+    def _generate(self) -> tuple[Instances, Instances]:
+        size, (train, test) = self.grid_shape[0], self._counts
+        rng = np.random.default_rng(self._seed)
+        draw = _draw_enumerated if size <= _ENUMERATED else _draw_searched
+        solutions, shown = draw(size, train + test, rng)
+        if len(solutions) < train + test:
+            raise PuzzleError(
+                f"{self.name}: {train} + {test} boards asked for, but "
+                + (f"only {len(solutions)} exist" if size <= _ENUMERATED else f"only {len(solutions)} were found")
+                + "; lower train or test"
+            )
+        keys = torch.from_numpy(_boards(solutions, np.ones_like(shown)))
+        everything = Instances.of(torch.from_numpy(_boards(solutions, shown)), keys)
+        return everything[:train], everything[train:]
+
+    def is_solved(self, inputs: Tensor, answers: Tensor) -> Tensor:
+        """Whether answers hold exactly N queens, none attacking another, and every queen that was given."""
+        size = self.grid_shape[0]
+        queens = answers == QUEEN
+        complete = ((answers == EMPTY) | queens).all(-1)
+        keeps = (queens | (inputs != QUEEN)).all(-1)
+        board = queens.view(-1, size, size).long()
+        straight = (board.sum(1) == 1).all(-1) & (board.sum(2) == 1).all(-1)
+        falling, rising = _antidiagonal_sums(board.flip(-1)), _antidiagonal_sums(board)
+        return complete & keeps & straight & (falling <= 1).all(-1) & (rising <= 1).all(-1)
+
+    def check_input(self, tokens: Tensor) -> None:
+        """Raise `PuzzleError` if two given queens attack each other or the givens have no completion.
+
+        The search for a completion is exact where it ends within its budget, in practice up to N of about 30; givens
+        that it can neither complete nor refute are let through.
+        """
+        size = self.grid_shape[0]
+        queens = [divmod(cell, size) for cell in (tokens == QUEEN).nonzero().flatten().tolist()]
+        for (row, column), (other_row, other_column) in combinations(queens, 2):
+            if row == other_row or column == other_column or abs(row - other_row) == abs(column - other_column):
+                raise PuzzleError(
+                    f"{self.name}: the queens at row {row + 1}, column {column + 1} and at row {other_row + 1}, "
+                    f"column {other_column + 1} attack each other"
+                )
+        if can_complete(size, dict(queens), _SEARCH_NODES) is False:
+            raise PuzzleError(f"{self.name}: the {len(queens)} given queens cannot be completed to {size}")
+
+    def _tokens_by_character(self) -> dict[str, int]:
+        """Empty is `.`, `0` or `_`, a queen `Q`, `q` or `1`; `-` is skipped, because people draw borders with it."""
+        return {".": EMPTY, "0": EMPTY, "_": EMPTY, "Q": QUEEN, "q": QUEEN, "1": QUEEN}
+
+
+def _antidiagonal_sums(board: Tensor) -> Tensor:
+    """Sums along all `row + column = const`: `[B, N, N]` to `[B, 2N - 1]`."""
+    count, size, _ = board.shape
+    # Rows of 2N cells, read in lines of 2N - 1: every row moves one cell further right than the one above.
+    flat = F.pad(board, (0, size)).view(count, 2 * size * size)
+    return flat[:, :-size].reshape(count, size, 2 * size - 1).sum(1)
+
+
+def _boards(solutions: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """Tokens `[M, N * N]` of the queens in columns `solutions` `[M, N]`, one a row, where `shown` `[M, N]`."""
+    columns = np.arange(solutions.shape[1])
+    queens = (solutions[:, :, None] == columns) & shown.astype(bool)[:, :, None]
+    return np.where(queens, QUEEN, EMPTY).reshape(len(solutions), -1)
+
+
+def _draw_enumerated(size: int, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """At most `count` different partial boards, in random order: their keys and what they show, both `[M, N]`."""
+    solutions = all_solutions(size)
+    subsets = np.arange(1, 2**size - 1)[:, None] >> np.arange(size) & 1  # [S, N]: all but nothing and everything
+    owner, subset = np.divmod(rng.permutation(len(solutions) * len(subsets)), len(subsets))
+    # A board as a number with a digit a row. The first of equal ones in random order has a random completion as key.
+    digits = (solutions[owner] + 1) * subsets[subset]
+    _, first = np.unique(digits @ (size + 1) ** np.arange(size), return_index=True)
+    first = rng.permutation(first)
+    shown = subsets[subset[first]]
+    by_number = np.argsort(shown.sum(1), kind="stable")
+    numbers = shown.sum(1)[by_number]
+    rank = np.empty(len(first), dtype=np.int64)  # position among the boards that show as many queens
+    rank[by_number] = np.arange(len(first)) - np.searchsorted(numbers, numbers)
+    kept = rng.permutation(np.lexsort((rng.random(len(first)), rank))[:count])
+    return solutions[owner[first[kept]]], shown[kept]
+
+
+def _draw_searched(size: int, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """As `_draw_enumerated`, for boards with too many solutions to list."""
+    found: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
+    while len(found) < count:
+        before, wanted = len(found), max(256, count - len(found))
+        solutions = random_solutions(size, wanted, rng)
+        numbers = rng.integers(1, size, size=(wanted, 1))
+        shown = (rng.random((wanted, size)).argsort(1) < numbers).astype(np.int64)
+        for solution, show in zip(solutions, shown, strict=True):
+            found.setdefault((np.where(show, solution, -1)).tobytes(), (solution, show))
+        if len(found) - before < wanted // 100:
+            break  # nearly every board has been drawn before: there are hardly any others
+    rows = list(found.values())[:count]
+    return np.array([solution for solution, _ in rows]), np.array([show for _, show in rows])

@@ -1,0 +1,130 @@
+"""Stopping rules by name, for the programs that use a trained model."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from latent_rl import cli
+from latent_rl.errors import UserError
+
+if TYPE_CHECKING:
+    from latent_rl.agents import Search
+    from latent_rl.envs import Puzzle
+    from latent_rl.storage import TrainedModel
+
+RULES = {
+    "never": "every step is taken",
+    "agree": "two successive answers agree",
+    "confident": "the value head gives the answer a probability above --halt-threshold",
+    "rule": "the puzzle's own rule confirms the answer",
+    "learned": "the model's halting policy says so",
+}
+"""Names of the rules and when each one stops."""
+
+
+def add_halting_arguments(parser: cli.Parser) -> None:
+    """When to stop, and how to read the answer: `--halt --halt-threshold --guidance`."""
+    rules = "; ".join(f"{name}: {when}" for name, when in RULES.items())
+    parser.add_argument(
+        "--halt",
+        choices=RULES,
+        metavar="RULE",
+        help=f"leave a puzzle alone once this rule says so ({rules}); by default learned if the model can, else never",
+    )
+    parser.add_argument(
+        "--halt-threshold",
+        type=float,
+        default=0.5,
+        metavar="P",
+        help="probability at which confident and learned stop (0.5)",
+    )
+    parser.add_argument(
+        "--guidance", type=float, default=1.0, metavar="W", help="weight of the guided readout; 1 is the plain one"
+    )
+
+
+def add_search_arguments(parser: cli.Parser) -> None:
+    """Several trajectories of a puzzle: `--trajectories --budget-passes --choose --noise --enough`."""
+    parser.add_argument(
+        "--trajectories", type=int, metavar="K", help="run K trajectories of every puzzle, all but the first with noise"
+    )
+    parser.add_argument(
+        "--budget-passes",
+        type=int,
+        metavar="N",
+        help="begin with one trajectory and add others while the answer is not good enough, at most N network passes "
+        "a puzzle (and K trajectories)",
+    )
+    parser.add_argument(
+        "--choose",
+        choices=["value", "rule", "vote"],
+        default="value",
+        help="which trajectory answers: the value head's favourite, one that the puzzle's own rule confirms, or the "
+        "most frequent answer (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--noise", type=float, default=0.3, metavar="S", help="standard deviation of the noise on y (%(default)s)"
+    )
+    parser.add_argument(
+        "--enough", type=float, default=0.9, metavar="P", help="probability of being right that is good enough (0.9)"
+    )
+
+
+def check_search(parser: cli.Parser, options: argparse.Namespace) -> None:
+    """Refuse values out of range, by the name of their option."""
+    for name in ("trajectories", "budget_passes"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            parser.error(f"--{name.replace('_', '-')} must be at least 1, got {value}")
+    if not 0.0 <= options.noise < float("inf"):
+        parser.error(f"--noise must be at least 0, got {options.noise:g}")
+    if not 0.0 < options.enough <= 1.0:
+        parser.error(f"--enough is a probability of at most 1, got {options.enough:g}")
+
+
+def check_halting(parser: cli.Parser, options: argparse.Namespace) -> None:
+    """Refuse values out of range, by the name of their option."""
+    if not 0.0 < options.halt_threshold < 1.0:
+        parser.error(f"--halt-threshold is a probability between 0 and 1, got {options.halt_threshold:g}")
+    if not 0.0 <= options.guidance < float("inf"):
+        parser.error(f"--guidance is a weight of 0 or more, got {options.guidance:g}")
+
+
+def chosen_rule(options: argparse.Namespace, trained: TrainedModel) -> str:
+    """The name of the rule that the arguments ask for, or that the model comes with."""
+    return options.halt or ("never" if trained.halting is None else "learned")
+
+
+def search_settings(options: argparse.Namespace, trained: TrainedModel, puzzle: Puzzle) -> Search | None:
+    """The search that the arguments ask for, or None for a plain run.
+
+    Raises:
+        UserError: if the budget does not pay for a step, or the choice needs a rule that the puzzle does not have or a
+            value head that was never trained.
+    """
+    from latent_rl.agents import Search
+    from latent_rl.measuring import value_head_is_trained
+
+    if options.trajectories is None and options.budget_passes is None:
+        return None
+    per_step = trained.reasoner.config.passes_per_step
+    budget = options.budget_passes
+    if budget is not None and budget < per_step:
+        raise UserError(f"--budget-passes {budget} does not pay for one recursion step of {per_step} network passes")
+    if options.choose == "rule" and not puzzle.has_rule:
+        raise UserError(f"--choose rule: only its key tells whether an answer of {puzzle.name} is right")
+    if options.choose == "value" and not value_head_is_trained(trained):
+        raise UserError(
+            f"--choose value reads the value head, which was not trained in {trained.path}: use rule or vote"
+        )
+    # Without a number of trajectories the budget is the limit: no more than one a step can be had.
+    most = options.trajectories if options.trajectories is not None else max(1, budget // per_step)
+    return Search(
+        trajectories=most,
+        choose=options.choose,
+        noise=options.noise,
+        budget=budget,
+        adaptive=budget is not None,
+        enough=options.enough,
+    )

@@ -1,0 +1,30 @@
+"""The configuration of a run: its schema, and putting one together from files and the command line."""
+
+from latent_rl.config.loading import (
+    DEFAULT_PRESET,
+    dump,
+    flatten,
+    load_config,
+    load_resolved,
+    merge,
+    parse_overrides,
+    preset_names,
+    scheme_names,
+    validate,
+)
+from latent_rl.config.schema import Config, OptimizerConfig
+
+__all__ = [
+    "Config",
+    "DEFAULT_PRESET",
+    "OptimizerConfig",
+    "dump",
+    "flatten",
+    "load_config",
+    "load_resolved",
+    "merge",
+    "parse_overrides",
+    "preset_names",
+    "scheme_names",
+    "validate",
+]

@@ -1,0 +1,181 @@
+"""Putting a configuration together: schema defaults < scheme < preset < command line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from latent_rl.config.schema import Config
+from latent_rl.errors import UserError, nearest
+
+DEFAULT_PRESET = "sudoku-4x4"
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that come with the package."""
+    return _packaged_names("")
+
+
+def scheme_names() -> list[str]:
+    """Names of the schemes that come with the package."""
+    return _packaged_names("scheme")
+
+
+def load_config(source: str = DEFAULT_PRESET, overrides: Sequence[str] = ()) -> Config:
+    """A configuration from a preset's name or a YAML file, with `dotted.key=value` overrides.
+
+    An override that names another puzzle (`env.id`) drops the preset's `env.options`.
+
+    Raises:
+        UserError: on a missing or malformed file, an unknown key or scheme, or a value of the wrong type.
+    """
+    preset = _read(source, folder="", kind="preset")
+    changes = parse_overrides(overrides)
+    scheme = changes.get("scheme", preset.get("scheme", Config.model_fields["scheme"].default))
+    if not isinstance(scheme, str):
+        raise UserError(f"scheme: expected a name or a file, got {scheme!r}")
+    name = Path(source).stem
+    puzzle_id = _puzzle_id(changes)
+    if puzzle_id is not None and puzzle_id != _puzzle_id(preset):
+        # Another puzzle than the preset's: the preset's arguments of the puzzle mean nothing to it.
+        preset = {**preset, "env": {key: value for key, value in preset.get("env", {}).items() if key != "options"}}
+        name = re.sub(r"-v\d+$", "", re.split(r"[:/]", puzzle_id)[-1]).lower()
+    merged = merge(_read(scheme, folder="scheme", kind="scheme"), preset, changes, {"scheme": scheme})
+    if "name" not in merged:
+        seed = merged.get("seed", Config.model_fields["seed"].default)
+        merged["name"] = f"{name}-{Path(scheme).stem}-{seed}"
+    return validate(merged)
+
+
+def _puzzle_id(values: Mapping[str, Any]) -> str | None:
+    env = values.get("env")
+    found = env.get("id") if isinstance(env, Mapping) else None
+    return found if isinstance(found, str) else None
+
+
+def load_resolved(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """The configuration that a run directory keeps (fully resolved), with overrides."""
+    return validate(merge(_read_yaml(path), parse_overrides(overrides)))
+
+
+def dump(config: Config) -> str:
+    """The configuration as YAML, fully resolved."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """The configuration as one level of dotted keys."""
+
+    def walk(prefix: str, value: Any) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            return {prefix: value}
+        return {key: leaf for name, child in value.items() for key, leaf in walk(f"{prefix}.{name}", child).items()}
+
+    return {key.lstrip("."): value for key, value in walk("", config.model_dump(mode="json")).items()}
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """`["optimizer.lr=3e-4"]` as a nested dictionary; values are read as YAML."""
+    changes: dict[str, Any] = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key:
+            raise UserError(f"{override!r} is not of the form key=value, for instance optimizer.lr=3e-4")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UserError(f"{key}: {text!r} is not a YAML value") from None
+        for name in reversed(key.split(".")):
+            value = {name: value}
+        changes = merge(changes, value)
+    return changes
+
+
+def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested dictionaries laid over each other; the later ones win."""
+    result: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            if isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
+                result[key] = merge(result[key], value)
+            else:
+                result[key] = value
+    return result
+
+
+def validate(values: Mapping[str, Any]) -> Config:
+    """Check values against the schema; the error names the key and, for an unknown one, the nearest known."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = [str(part) for part in first["loc"] if not isinstance(part, int)]
+        key = ".".join(path)
+        if first["type"] == "extra_forbidden":
+            raise UserError(f"unknown config key {key!r}{_nearest_key(path)}") from None
+        message = first["msg"].removeprefix("Value error, ")
+        message = message[0].lower() + message[1:]
+        where = f"{key}: " if key else ""
+        got = f", got {first['input']!r}" if key and not isinstance(first["input"], dict) else ""
+        raise UserError(f"{where}{message}{got}") from None
+
+
+def _nearest_key(path: list[str]) -> str:
+    known = list(_dotted_keys(Config))
+    inside = [key for key in known if key.startswith(".".join(path[:-1]))]
+    # The same last word in another section is the likeliest slip: `lr` for `optimizer.lr`.
+    elsewhere = [key for key in known if key.split(".")[-1] == path[-1]]
+    if elsewhere:
+        return f"; did you mean {min(elsewhere, key=lambda key: key.count('.'))!r}?"
+    return nearest(".".join(path), inside) or nearest(".".join(path), known)
+
+
+def _dotted_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
+    keys = []
+    for name, field in model.model_fields.items():
+        keys.append(prefix + name)
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            keys.extend(_dotted_keys(field.annotation, f"{prefix}{name}."))
+    return keys
+
+
+def _packaged_names(folder: str) -> list[str]:
+    root = resources.files("latent_rl.configs") / folder
+    return sorted(entry.name.removesuffix(".yaml") for entry in root.iterdir() if entry.name.endswith(".yaml"))
+
+
+def _read(source: str, folder: str, kind: str) -> dict[str, Any]:
+    if source.endswith((".yaml", ".yml")):
+        return _read_yaml(Path(source))
+    names = _packaged_names(folder)
+    if source not in names:
+        hint = nearest(source, names) or f"; known: {', '.join(names)}"
+        raise UserError(f"unknown {kind} {source!r}{hint} (or give the path of a .yaml file)")
+    return _parse_yaml((resources.files("latent_rl.configs") / folder / f"{source}.yaml").read_text(), source)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        return _parse_yaml(path.read_text(), str(path))
+    except FileNotFoundError:
+        raise UserError(f"config file {path} does not exist") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"config file {path} cannot be read: {error}") from None
+
+
+def _parse_yaml(text: str, where: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UserError(f"{where}: expected a mapping of keys to values, got {type(values).__name__}")
+    return values

@@ -1,0 +1,190 @@
+"""The configuration of a run: every value that a preset, a scheme or the command line can set.
+
+A key that is not declared here is an error. `latent_rl.config.loading` puts a configuration together from files.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Positive = Annotated[int, Field(gt=0)]
+NonNegative = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Section(BaseModel):
+    """A part of the configuration; unknown keys are errors and values are fixed once loaded."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class RewardConfig(Section):
+    """Coefficients of the reward (docs/design.md, section 3)."""
+
+    pass_cost: float = Field(0.001, ge=0.0, description="cost of one network pass, in units of quality")
+    solve_bonus: float = Field(1.0, ge=0.0, description="paid when an answer becomes solved")
+
+
+class EnvConfig(Section):
+    """The puzzle and the decision process over its latents."""
+
+    id: str = Field("latent_rl/Sudoku-v0", description="Gymnasium id, or my_package.my_module:MyPuzzle-v0")
+    options: dict[str, Any] = Field(default_factory=dict, description="arguments of the puzzle's constructor")
+    max_steps: Positive = Field(6, description="recursion steps of an episode, N_sup")
+    terminate_on_solved: Fraction = Field(0.0, description="share of training episodes that end once solved")
+    reward: RewardConfig = RewardConfig()
+
+
+class NetworkConfig(Section):
+    """The recursive reasoner; see latent_rl.agents.ReasonerConfig for the meaning of each value."""
+
+    width: Positive = 64
+    layers: Positive = 2
+    heads: Positive = 4
+    expansion: float = Field(4.0, gt=0.0)
+    multiple_of: Positive = 32
+    mixer: Literal["attention", "mlp"] = "attention"
+    positions: Literal["rope", "learned", "none"] = "rope"
+    kernel: NonNegative = Field(0, description="cells across of a depthwise convolution over the board (odd); 0: none")
+    puzzle_positions: Positive = 1
+    puzzle_embedding_width: NonNegative = 0
+    step_embedding: bool = Field(False, description="tell the network which step it is in (DIS)")
+    cycles: Positive = Field(1, description="T")
+    inner_updates: Positive = Field(2, description="n")
+    feed: Literal["puzzle", "answer"] = "puzzle"
+
+
+class ValueConfig(Section):
+    """What the value head learns, and how strongly it counts."""
+
+    target: Literal["solved", "return"] = Field("solved", description="'return' needs collector.mode=replay")
+    weight: float = Field(0.5, ge=0.0)
+    continue_weight: float = Field(0.0, ge=0.0, description="of learning 'will it be right if I go on'; 0: not learned")
+    stop_gradient: bool = Field(False, description="train the head alone; the network does not feel its loss")
+    estimator: Literal["td_lambda", "td0", "td1", "gae"] = "td_lambda"
+    gamma: Fraction = 1.0
+    lmbda: Fraction = 0.95
+
+
+class LossConfig(Section):
+    """The learning rules (docs/design.md, section 6)."""
+
+    targets: str = Field("terminal", description="target generator: terminal, diffusion")
+    cross_entropy: Literal["stablemax", "softmax"] = "stablemax"
+    step_weights: Literal["uniform", "linear"] = "uniform"
+    value: ValueConfig = ValueConfig()
+
+
+class HaltingPPOConfig(Section):
+    """Learning a halting policy, by halting.rule=learned or `latent_rl.halt`; see latent_rl.agents.HaltingLearner."""
+
+    hidden: Positive = Field(64, description="units of the two hidden layers of actor and critic")
+    floor: float = Field(0.05, ge=0.0, lt=0.5, description="least probability of either choice in training")
+    lr: float = Field(1e-3, gt=0.0)
+    clip: float = Field(0.2, gt=0.0)
+    entropy: float = Field(0.003, ge=0.0)
+    lmbda: Fraction = 0.95
+    epochs: Positive = 4
+    minibatch: Positive = 2048
+    steps: Positive = Field(16, description="halting.rule=learned: recursion steps of every row between two phases")
+    puzzles: Positive = Field(2000, description="latent_rl.halt: training puzzles whose steps are stored")
+    iterations: Positive = Field(80, description="latent_rl.halt: phases of sampling and learning")
+
+
+class HaltingConfig(Section):
+    """When the agent itself ends a training episode."""
+
+    rule: Literal["never", "confident", "learned"] = "never"
+    exploration: Fraction = Field(0.1, description="share of steps at which a random minimum length is forced (TRM)")
+    ppo: HaltingPPOConfig = HaltingPPOConfig()
+
+
+class CollectorConfig(Section):
+    """How trajectories are gathered (docs/design.md, section 5)."""
+
+    mode: Literal["fused", "replay"] = "fused"
+    num_envs: Positive = Field(64, description="puzzles in work at the same time; the batch size of a fused update")
+    steps_per_batch: Positive = Field(6, description="replay: recursion steps collected between two learning phases")
+    epochs: Positive = Field(1, description="replay: times that a collected batch is learned from")
+    minibatch_size: Positive = Field(64, description="replay: recursion steps in one update")
+
+
+class OptimizerConfig(Section):
+    """AdamW as in TRM, or Muon for the matrices of the shared network and AdamW for the rest."""
+
+    name: Literal["adamw", "muon"] = "adamw"
+    lr: float = Field(1e-3, gt=0.0)
+    muon_lr: float = Field(0.02, gt=0.0, description="learning rate of the matrices under Muon")
+    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
+    weight_decay: float = Field(0.1, ge=0.0)
+    puzzle_lr: float = Field(1e-2, gt=0.0, description="of puzzle embeddings, which sign descent updates (TRM)")
+    puzzle_weight_decay: float = Field(0.1, ge=0.0)
+    warmup_updates: NonNegative = 100
+    clip_norm: float = Field(1.0, gt=0.0)
+    ema_decay: Fraction = Field(0.999, description="of the averaged weights that evaluation uses")
+
+
+class BudgetConfig(Section):
+    """When training ends: at whichever of the three comes first."""
+
+    updates: Positive | None = None
+    passes: Positive | None = Field(None, description="network passes spent on training")
+    seconds: float | None = Field(None, gt=0.0, description="training time, without evaluation and set-up")
+
+    @model_validator(mode="after")
+    def _some_end(self) -> BudgetConfig:
+        if self.updates is None and self.passes is None and self.seconds is None:
+            raise ValueError("set budget.updates, budget.passes or budget.seconds, or training would never end")
+        return self
+
+
+class EvaluationConfig(Section):
+    """How the model is measured on the test split, always for `max_steps` steps and never stopped by the answer key."""
+
+    every_updates: Positive = Field(500, description="updates between two evaluations during training")
+    points: Positive | None = Field(None, description="evaluations spread evenly over the budget, for every_updates")
+    puzzles: Positive | None = Field(None, description="test puzzles used during training; all of them if empty")
+    batch_size: Positive = 500
+    views: Positive = Field(
+        1, description="ARC: augmented views of a test input that vote on its answer, if there are as many"
+    )
+
+
+class TrackingConfig(Section):
+    """MLflow. With the default, a bare `mlflow ui` in the same folder shows the run."""
+
+    enabled: bool = True
+    uri: str = "sqlite:///mlflow.db"
+    experiment: str = "latent_rl"
+    every_updates: Positive = Field(50, description="updates between two points of the training charts")
+
+
+class Config(Section):
+    """Everything about one run."""
+
+    name: str | None = Field(None, description="folder of the run under runs/; by default preset-scheme-seed")
+    scheme: str = Field("pi", description="training recipe: a file of configs/scheme, by name or path")
+    seed: NonNegative = 0
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    bf16: bool = Field(False, description="run the network under bfloat16 autocast")
+    compile: bool = Field(False, description="torch.compile the shared network")
+    threads: NonNegative = Field(0, description="CPU threads of torch; 0 leaves torch's own choice")
+    checkpoint_every_seconds: float = Field(60.0, gt=0.0, description="training seconds between two checkpoints")
+    baseline_passes_per_puzzle: Positive = Field(336, description="TRM's passes: 16 steps x 3 cycles x (6 + 1)")
+    env: EnvConfig = EnvConfig()
+    network: NetworkConfig = NetworkConfig()
+    halting: HaltingConfig = HaltingConfig()
+    loss: LossConfig = LossConfig()
+    collector: CollectorConfig = CollectorConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    budget: BudgetConfig = BudgetConfig(updates=1000)
+    evaluation: EvaluationConfig = EvaluationConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        if self.loss.value.target == "return" and self.collector.mode != "replay":
+            raise ValueError("loss.value.target=return learns from whole trajectories: set collector.mode=replay")
+        return self

@@ -1,0 +1,71 @@
+"""What a model can do and what it costs: the ledger of passes, evaluation, search, analysis, votes, comparison."""
+
+from latent_rl.measuring.analysis import ENOUGH_WITHIN, QUANTILES, Analysis, analyze
+from latent_rl.measuring.comparison import (
+    OWN_ACCURACY_TOLERANCE,
+    Comparison,
+    Metric,
+    Run,
+    SchemeRatios,
+    SchemeResult,
+    TargetCost,
+    not_reached,
+)
+from latent_rl.measuring.evaluation import Evaluation, evaluate
+from latent_rl.measuring.intervals import Estimate, Ratio
+from latent_rl.measuring.ledger import Ledger
+from latent_rl.measuring.plan import (
+    Plan,
+    Question,
+    budget_overrides,
+    check_same_settings,
+    differing_settings,
+    make_plans,
+    split_overrides,
+)
+from latent_rl.measuring.searching import SearchEvaluation, evaluate_search
+from latent_rl.measuring.solutions import Solutions, solve
+from latent_rl.measuring.stopping import continue_value_is_trained, stopping_rule, value_head_is_trained
+from latent_rl.measuring.tradeoff import Averaged, Point, average, measure_policy, measure_rules
+from latent_rl.measuring.votes import Election, elect
+
+__all__ = [
+    "Analysis",
+    "Averaged",
+    "Comparison",
+    "ENOUGH_WITHIN",
+    "Election",
+    "Estimate",
+    "Evaluation",
+    "Ledger",
+    "Metric",
+    "OWN_ACCURACY_TOLERANCE",
+    "Plan",
+    "Point",
+    "QUANTILES",
+    "Question",
+    "Ratio",
+    "Run",
+    "SchemeRatios",
+    "SchemeResult",
+    "SearchEvaluation",
+    "Solutions",
+    "continue_value_is_trained",
+    "stopping_rule",
+    "value_head_is_trained",
+    "TargetCost",
+    "analyze",
+    "average",
+    "budget_overrides",
+    "check_same_settings",
+    "differing_settings",
+    "elect",
+    "evaluate",
+    "evaluate_search",
+    "make_plans",
+    "measure_policy",
+    "measure_rules",
+    "not_reached",
+    "solve",
+    "split_overrides",
+]

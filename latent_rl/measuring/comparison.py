@@ -1,0 +1,245 @@
+"""What a comparison of schemes says: means over seeds, costs of a target accuracy, ratios of costs.
+
+How the intervals are made: `latent_rl.measuring.intervals`.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from latent_rl.measuring.intervals import Estimate, Ratio, mean_interval, ratio_of_means, share_interval
+from latent_rl.storage import SUMMARY_FILE, Milestone, Summary, read_history
+
+Metric = Literal["solved", "exact"]
+METRICS: tuple[Metric, ...] = ("solved", "exact")
+OWN_ACCURACY_TOLERANCE = 0.005
+"""How far below its final accuracy an earlier readout may lie to count as the same accuracy."""
+
+BASELINE = "trm"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training run, as its run directory tells it."""
+
+    scheme: str
+    seed: int
+    run_dir: Path
+    summary: Summary
+    history: list[Milestone]
+
+    @classmethod
+    def read(cls, scheme: str, seed: int, run_dir: Path) -> Run:
+        """The run in a run directory; UserError if it is not finished."""
+        return cls(scheme, seed, run_dir, Summary.read(run_dir), read_history(run_dir))
+
+    @staticmethod
+    def finished(run_dir: Path) -> bool:
+        """Whether a run directory holds a finished run: its summary is the last of the numbers to be written."""
+        return (run_dir / SUMMARY_FILE).is_file()
+
+    def accuracy(self, metric: Metric) -> float:
+        """Final accuracy on all test puzzles."""
+        return _accuracy(self.history[-1], metric)
+
+    def readout(self, metric: Metric) -> list[tuple[float, float]]:
+        """(evaluation passes a puzzle, accuracy) if the answer were read after each recursion step."""
+        last = self.history[-1]
+        accuracies = last.solved_by_step if metric == "solved" else last.accuracy_by_step
+        # Older runs did not record it: they took all steps, at the same cost each.
+        each = self.summary.eval_passes_per_puzzle / len(accuracies)
+        passes = last.passes_by_step or [each * step for step in range(1, len(accuracies) + 1)]
+        return list(zip(passes, accuracies, strict=True))
+
+    def passes_to_own_accuracy(self, metric: Metric) -> float:
+        """Fewest evaluation passes after which accuracy is within `OWN_ACCURACY_TOLERANCE` of the final one."""
+        enough = self.accuracy(metric) - OWN_ACCURACY_TOLERANCE
+        # Rounding must not decide whether exactly 0.5 points below counts.
+        return next(passes for passes, accuracy in self.readout(metric) if accuracy >= enough - 1e-9)
+
+    def first_reaching(self, target: float, metric: Metric) -> Milestone | None:
+        """The first evaluation whose accuracy is at least the target, or None."""
+        return next((milestone for milestone in self.history if _accuracy(milestone, metric) >= target), None)
+
+    def evaluation_speed(self) -> float:
+        """Puzzles a second in evaluation: the median over the run's evaluations."""
+        return statistics.median(milestone.puzzles / milestone.seconds for milestone in self.history)
+
+
+@dataclass(frozen=True)
+class TargetCost:
+    """What reaching the target accuracy cost, for each seed, None where it was not reached.
+
+    `estimate` is None unless every seed reached the target: a mean over the lucky ones would flatter the scheme.
+    """
+
+    by_seed: list[float | None]
+    estimate: Estimate | None
+
+    @property
+    def missing(self) -> int:
+        """Number of seeds that did not reach the target."""
+        return self.by_seed.count(None)
+
+
+@dataclass(frozen=True)
+class SchemeResult:
+    """One scheme over its seeds. Passes are network passes; evaluation passes are those of one puzzle."""
+
+    scheme: str
+    seeds: list[int]
+    parameters: int
+    eval_puzzles: int
+    accuracy: Estimate
+    exact_accuracy: Estimate
+    solved_rate: Estimate
+    cell_accuracy: Estimate
+    eval_passes_per_puzzle: Estimate
+    eval_passes_to_own_accuracy: Estimate
+    train_passes_to_target: TargetCost
+    train_seconds_to_target: TargetCost
+    train_passes: Estimate
+    train_seconds: Estimate
+    train_puzzles_per_second: Estimate
+    eval_puzzles_per_second: Estimate
+
+
+@dataclass(frozen=True)
+class SchemeRatios:
+    """What one scheme saves against the baseline, beside the accuracies of both."""
+
+    baseline: str
+    scheme: str
+    baseline_accuracy: Estimate
+    accuracy: Estimate
+    eval_passes_per_puzzle: Ratio
+    eval_passes_to_own_accuracy: Ratio
+    train_passes_to_target: Ratio
+    train_seconds_to_target: Ratio
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that `compare.json` and the tables say of the finished runs."""
+
+    metric: Metric
+    target_accuracy: float
+    results: list[SchemeResult]
+    ratios: list[SchemeRatios]
+    runs: list[Run]
+
+    @classmethod
+    def of(cls, runs: Sequence[Run], schemes: Sequence[str], metric: Metric, target: float) -> Comparison:
+        """Compare finished runs; schemes without one are left out. The baseline is `trm`, or else the first scheme."""
+        by_scheme = {scheme: [run for run in runs if run.scheme == scheme] for scheme in schemes}
+        results = [_result(scheme, group, metric, target) for scheme, group in by_scheme.items() if group]
+        baseline = BASELINE if BASELINE in schemes else schemes[0]
+        ours = next((result for result in results if result.scheme == baseline), None)
+        ratios = [] if ours is None else [_ratios(ours, other) for other in results if other is not ours]
+        return cls(metric, target, results, ratios, list(runs))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The numbers in plain types; every run with its learning curve and its readout after each step."""
+        return {
+            "metric": self.metric,
+            "target_accuracy": self.target_accuracy,
+            "results": [asdict(result) for result in self.results],
+            "ratios": [asdict(ratios) for ratios in self.ratios],
+            "runs": [
+                {
+                    "scheme": run.scheme,
+                    "seed": run.seed,
+                    "run_dir": str(run.run_dir),
+                    "summary": run.summary.as_dict(),
+                    "curve": [
+                        {
+                            "train_passes": milestone.train_passes,
+                            "train_seconds": milestone.train_seconds,
+                            "accuracy": _accuracy(milestone, self.metric),
+                        }
+                        for milestone in run.history
+                    ],
+                    "readout": [
+                        {"eval_passes": passes, "accuracy": accuracy} for passes, accuracy in run.readout(self.metric)
+                    ],
+                }
+                for run in self.runs
+            ],
+        }
+
+
+def _accuracy(milestone: Milestone, metric: Metric) -> float:
+    return milestone.solved_rate if metric == "solved" else milestone.exact_accuracy
+
+
+def _target_cost(values: list[float | None]) -> TargetCost:
+    known = [value for value in values if value is not None]
+    return TargetCost(values, _cost(known) if len(known) == len(values) else None)
+
+
+def _cost(values: Sequence[float]) -> Estimate:
+    return mean_interval(values, within=(0.0, math.inf))
+
+
+def _result(scheme: str, runs: Sequence[Run], metric: Metric, target: float) -> SchemeResult:
+    summaries = [run.summary for run in runs]
+    puzzles = summaries[0].eval_puzzles
+    reached = [run.first_reaching(target, metric) for run in runs]
+    exact = share_interval([summary.exact_accuracy for summary in summaries], puzzles)
+    solved = share_interval([summary.solved_rate for summary in summaries], puzzles)
+    return SchemeResult(
+        scheme=scheme,
+        seeds=[run.seed for run in runs],
+        parameters=summaries[0].parameters,
+        eval_puzzles=puzzles,
+        accuracy=solved if metric == "solved" else exact,
+        exact_accuracy=exact,
+        solved_rate=solved,
+        # A mean over cells, not a share of puzzles: one seed has no binomial interval.
+        cell_accuracy=mean_interval([summary.cell_accuracy for summary in summaries], within=(0.0, 1.0)),
+        eval_passes_per_puzzle=_cost([summary.eval_passes_per_puzzle for summary in summaries]),
+        eval_passes_to_own_accuracy=_cost([run.passes_to_own_accuracy(metric) for run in runs]),
+        train_passes_to_target=_target_cost(
+            [None if found is None else float(found.train_passes) for found in reached]
+        ),
+        train_seconds_to_target=_target_cost([None if found is None else found.train_seconds for found in reached]),
+        train_passes=_cost([float(summary.train_passes_total) for summary in summaries]),
+        train_seconds=_cost([summary.train_seconds for summary in summaries]),
+        train_puzzles_per_second=_cost([summary.puzzles_seen / summary.train_seconds for summary in summaries]),
+        eval_puzzles_per_second=_cost([run.evaluation_speed() for run in runs]),
+    )
+
+
+def _ratios(baseline: SchemeResult, other: SchemeResult) -> SchemeRatios:
+    names = (baseline.scheme, other.scheme)
+    return SchemeRatios(
+        baseline=baseline.scheme,
+        scheme=other.scheme,
+        baseline_accuracy=baseline.accuracy,
+        accuracy=other.accuracy,
+        eval_passes_per_puzzle=_ratio(baseline.eval_passes_per_puzzle, other.eval_passes_per_puzzle),
+        eval_passes_to_own_accuracy=_ratio(baseline.eval_passes_to_own_accuracy, other.eval_passes_to_own_accuracy),
+        train_passes_to_target=_target_ratio(names, baseline.train_passes_to_target, other.train_passes_to_target),
+        train_seconds_to_target=_target_ratio(names, baseline.train_seconds_to_target, other.train_seconds_to_target),
+    )
+
+
+def _ratio(above: Estimate, below: Estimate) -> Ratio:
+    return ratio_of_means(above.by_seed, below.by_seed)
+
+
+def _target_ratio(names: tuple[str, str], above: TargetCost, below: TargetCost) -> Ratio:
+    if above.estimate is not None and below.estimate is not None:
+        return _ratio(above.estimate, below.estimate)
+    notes = [f"{name}: {not_reached(cost)}" for name, cost in zip(names, (above, below), strict=True) if cost.missing]
+    return Ratio(None, None, None, "; ".join(notes))
+
+
+def not_reached(cost: TargetCost) -> str:
+    """`not reached in 2 of 3 seeds`."""
+    return f"not reached in {cost.missing} of {len(cost.by_seed)} seed{'s' if len(cost.by_seed) > 1 else ''}"

@@ -1,0 +1,121 @@
+"""Answering ARC's test inputs by a vote over augmented views, which ARC scores and Kaggle takes submissions of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from latent_rl.agents import RecursiveReasoner, recurse
+from latent_rl.envs.arc import Arc, Question, decode
+from latent_rl.errors import UserError
+from latent_rl.measuring.ballots import ATTEMPTS, Ballot, pass_at
+from latent_rl.measuring.ledger import Ledger
+
+PASS_AT = (1, 2, 5, 10, 100, 1000)
+"""Numbers of attempts that are scored, as in the official evaluator."""
+
+
+@dataclass(frozen=True)
+class Election:
+    """The votes for ARC's test inputs.
+
+    Attributes:
+        questions: the test inputs.
+        ballots: one for each.
+        views: augmented views that voted on each.
+    """
+
+    questions: list[Question]
+    ballots: list[Ballot]
+    views: int
+
+    @property
+    def ranks(self) -> list[int | None]:
+        """The rank of each answer; None if it got no vote or nobody knows it."""
+        return [
+            None if question.answer is None else ballot.rank(question.answer)
+            for question, ballot in zip(self.questions, self.ballots, strict=True)
+        ]
+
+    @property
+    def pass_at(self) -> dict[str, float]:
+        """`pass@k` by its name, for as many attempts as there can be; empty if no answer is known."""
+        tasks = [question.task for question in self.questions]
+        known = [question.answer is not None for question in self.questions]
+        ranks = self.ranks
+        scored = {k: pass_at(k, tasks, ranks, known) for k in PASS_AT if k <= max(self.views, ATTEMPTS)}
+        return {f"pass@{k}": share for k, share in scored.items() if share is not None}
+
+    @property
+    def in_words(self) -> str:
+        """The scores in one line."""
+        scores = ", ".join(f"{name} {share:.1%}" for name, share in self.pass_at.items()) or "no answer is known"
+        return f"{scores}: {self.views} views voted on each of {len(self.questions)} test inputs"
+
+    @property
+    def submission(self) -> dict[str, list[dict[str, list[list[int]]]]]:
+        """What Kaggle takes: for each task and each of its test inputs, two attempts."""
+        found: dict[str, list[dict[str, list[list[int]]]]] = {}
+        for question, ballot in zip(self.questions, self.ballots, strict=True):
+            attempts = {f"attempt_{number}": grid.tolist() for number, grid in enumerate(ballot.attempts, 1)}
+            found.setdefault(question.task, []).append(attempts)
+        return found
+
+    def write_submission(self, path: Path) -> None:
+        """Write `submission` as JSON.
+
+        Raises:
+            UserError: if the file cannot be written.
+        """
+        try:
+            path.write_text(json.dumps(self.submission))
+        except OSError as error:
+            raise UserError(f"cannot write the submission {path}: {error.strerror}") from None
+
+
+@torch.no_grad()
+def elect(
+    reasoner: RecursiveReasoner,
+    puzzle: Arc,
+    *,
+    count: int | None = None,
+    views: int,
+    max_steps: int,
+    batch_size: int,
+    ledger: Ledger,
+    on_progress: Callable[[int], object] | None = None,
+) -> Election:
+    """Answer views of the first `count` test inputs (of all, if None) and let the answers vote.
+
+    Votes are counted batch by batch, view 0 of every test input first; nothing else of an answer is kept.
+
+    Args:
+        reasoner: takes the steps, on its own device.
+        puzzle: makes the views.
+        count: test inputs.
+        views: views of each, no more than the puzzle has.
+        max_steps: recursion steps on every view.
+        batch_size: views in work at the same time.
+        ledger: watches the reasoner's network.
+        on_progress: called after each batch with its number of views.
+    """
+    device = reasoner.initial_y.device
+    instances = puzzle.instances("test")[:count]
+    ballots = [Ballot() for _ in range(len(instances))]
+    everything = torch.arange(views * len(instances))
+    with ledger.phase("eval"):
+        for turn in everything.split(batch_size):
+            rows, view = turn % len(instances), turn.div(len(instances), rounding_mode="floor").to(device)
+            batch = puzzle.view(instances[rows].to(device), view)
+            *_, last = recurse(reasoner, batch.inputs, batch.puzzle_ids, max_steps)
+            grids = decode(puzzle.undo(last.logits.argmax(-1), view))
+            confidence = last.q[:, 0].double().sigmoid().tolist()
+            for row, grid, sure in zip(rows.tolist(), grids, confidence, strict=True):
+                ballots[row].vote(grid, sure)
+            if on_progress is not None:
+                on_progress(len(rows))
+    return Election(puzzle.questions[: len(instances)], ballots, views)

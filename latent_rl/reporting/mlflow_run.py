@@ -1,0 +1,306 @@
+"""What a run tells MLflow. MLflow itself is imported when a tracker starts: it takes seconds."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import textwrap
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from latent_rl.config import Config, dump, flatten
+from latent_rl.errors import UserError
+from latent_rl.reporting.figures import save
+from latent_rl.reporting.run_results import evaluation_metrics, result_figures, training_metrics
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+    from tensordict import TensorDictBase
+
+    from latent_rl.envs import Puzzle
+    from latent_rl.measuring import Evaluation
+    from latent_rl.storage import Summary
+    from latent_rl.training import Session
+
+SEND_EVERY_SECONDS = 2.0
+"""How long a point may wait in memory; sending many together is an order of magnitude cheaper."""
+
+LONGEST_WAIT_SECONDS = 120.0
+"""For another program that is just making the database."""
+
+PARAMETERS_PER_CALL = 100
+LONGEST_PARAMETER = 6000
+"""Limits of MLflow's stores."""
+
+logger = logging.getLogger(__name__)
+
+
+class NullTracker:
+    """What a training run reports through; this one keeps nothing, see `Tracker`."""
+
+    run_id: str | None = None
+
+    def update(self, session: Session, batch: TensorDictBase, metrics: Mapping[str, Any]) -> None:
+        """Record an update: the learner's metrics, the collected batch `[num_envs, steps]`, and what it all cost."""
+        self.metrics(training_metrics(session, batch, metrics), session.updates)
+
+    def evaluation(self, session: Session, found: Evaluation) -> None:
+        """Record an evaluation, its passes and savings."""
+        self.metrics(evaluation_metrics(session, found), session.updates)
+
+    def finish(self, session: Session, summary: Summary, found: Evaluation, run_dir: Path) -> None:
+        """Leave the figures in the run directory, and keep them, the summary and the model."""
+        folder = run_dir / "figures"
+        folder.mkdir(exist_ok=True)
+        for name, figure in result_figures(session, found).items():
+            save(figure, folder / f"{name}.png")
+            self.artifact(folder / f"{name}.png", "figures")
+        self.artifact(run_dir / "summary.json")
+        self.model(Path(summary.checkpoint), session.puzzle)
+
+    def metrics(self, values: Mapping[str, Any], step: int) -> None:
+        """Record numbers (or tensors of one element) under names such as `train/loss_policy`, at an update."""
+
+    def figure(self, name: str, figure: Figure) -> None:
+        """Keep a figure as `figures/<name>.png`."""
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Keep a copy of a file, in a folder of the run's artifacts if one is given."""
+
+    def model(self, checkpoint: Path, puzzle: Puzzle) -> None:
+        """Keep a model that `mlflow.pyfunc.load_model("runs:/<run id>/model")` loads and that solves puzzles."""
+
+    def __enter__(self) -> NullTracker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End the run: finished, killed (after Ctrl-C) or failed (after any other exception)."""
+
+
+class Tracker(NullTracker):
+    """One MLflow run, from `start` to the end of the `with` block.
+
+    Points are sent by a thread of their own, so that training never waits for the store. Losing the store in the
+    middle of a run costs a warning, not the run: what could not be sent is tried again and is kept until the end.
+
+    Attributes:
+        run_id: MLflow's id of the run.
+        uri: the tracking store.
+    """
+
+    def __init__(self, client: MlflowClient, run_id: str, uri: str) -> None:
+        self.run_id: str = run_id
+        self.uri = uri
+        self._client = client
+        self._points: list[Metric] = []
+        self._in_flight: list[Metric] = []
+        self._sender = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlflow")
+        self._sending: Future[None] | None = None
+        self._last_sent = time.monotonic()
+
+    @classmethod
+    def start(
+        cls, config: Config, resume_run_id: str | None = None, parameters: Mapping[str, Any] | None = None
+    ) -> Tracker:
+        """Begin an MLflow run, or go on with an earlier one. Inside another tracker's block it is a child of that run.
+
+        Args:
+            config: names store, experiment and run.
+            resume_run_id: the run to go on with.
+            parameters: the run's parameters; the resolved configuration, which is then also kept as a file, if None.
+
+        Raises:
+            UserError: if the store cannot be reached or written, or holds no run to resume.
+        """
+        uri = config.tracking.uri
+        _check_sqlite(uri)
+        mlflow = _import_mlflow()
+        try:
+            with _alone(uri):
+                mlflow.set_tracking_uri(uri)
+                if resume_run_id is None:
+                    mlflow.set_experiment(config.tracking.experiment)
+                name = None if resume_run_id else config.name
+                run = mlflow.start_run(run_id=resume_run_id, run_name=name, nested=True)
+            client = mlflow.MlflowClient(tracking_uri=uri)
+            values = flatten(config) if parameters is None else parameters
+            _log_parameters(client, run.info.run_id, values, known=run.data.params)
+            if parameters is None:
+                client.log_text(run.info.run_id, dump(config), "config.yaml")
+        except Exception as error:
+            # MLflow's stores raise whatever their drivers do: MlflowException, SQLAlchemy's, requests', OSError, ...
+            if mlflow.active_run() is not None:
+                mlflow.end_run("FAILED")
+            raise UserError(
+                f"MLflow cannot use tracking.uri={uri}: {_first_line(error)} "
+                "(tracking.enabled=false trains without MLflow)"
+            ) from error
+        return cls(client, run.info.run_id, uri)
+
+    def metrics(self, values: Mapping[str, Any], step: int) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self._points.extend(Metric(name, float(value), now, step) for name, value in values.items())
+        if time.monotonic() - self._last_sent >= SEND_EVERY_SECONDS:
+            self._collect_unsent()
+            if self._sending is None:
+                self._send()
+
+    def figure(self, name: str, figure: Figure) -> None:
+        self._try(lambda: self._client.log_figure(self.run_id, figure, f"figures/{name}.png"), f"figure {name}")
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        self._try(lambda: self._client.log_artifact(self.run_id, str(path), folder), path.name)
+
+    def model(self, checkpoint: Path, puzzle: Puzzle) -> None:
+        from latent_rl.reporting.mlflow_model import log_model
+
+        self._try(lambda: log_model(checkpoint, puzzle), "the model")
+
+    def __enter__(self) -> Tracker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        import mlflow
+
+        self._collect_unsent(wait=True)
+        if self._points:
+            self._send()
+            self._collect_unsent(wait=True)
+        self._sender.shutdown()
+        if self._points:
+            logger.warning("MLflow: %d points could not be stored in %s", len(self._points), self.uri)
+        status = "FINISHED" if kind is None else "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
+        self._try(lambda: mlflow.end_run(status), "the run's status")
+
+    def _send(self) -> None:
+        """Hand all points to the sender's thread, in calls of a size that every store takes."""
+        from mlflow.utils.validation import MAX_METRICS_PER_BATCH
+
+        self._in_flight, self._points = self._points, []
+        self._last_sent = time.monotonic()
+        pieces = [
+            self._in_flight[first : first + MAX_METRICS_PER_BATCH]
+            for first in range(0, len(self._in_flight), MAX_METRICS_PER_BATCH)
+        ]
+
+        def send() -> None:
+            for piece in pieces:
+                self._client.log_batch(self.run_id, metrics=piece)
+
+        self._sending = self._sender.submit(send)
+
+    def _collect_unsent(self, wait: bool = False) -> None:
+        """Look whether the last sending is over; take its points back if it failed (stores ignore duplicates)."""
+        if self._sending is None or not (wait or self._sending.done()):
+            return
+        error = self._sending.exception()
+        self._sending = None
+        if error is not None:
+            logger.warning("MLflow: points wait because %s cannot be written: %s", self.uri, _first_line(error))
+            self._points = self._in_flight + self._points
+
+    def _try(self, action: Any, what: str) -> None:
+        """Do something whose failure must not cost the run."""
+        try:
+            action()
+        except Exception as error:
+            logger.warning("MLflow: %s could not be stored in %s: %s", what, self.uri, _first_line(error))
+
+
+def start_tracking(
+    config: Config, resume_run_id: str | None = None, parameters: Mapping[str, Any] | None = None
+) -> NullTracker:
+    """The tracker that a configuration asks for."""
+    return Tracker.start(config, resume_run_id, parameters) if config.tracking.enabled else NullTracker()
+
+
+def _log_parameters(client: MlflowClient, run_id: str, values: Mapping[str, Any], known: Mapping[str, str]) -> None:
+    """Log the configuration. MLflow's parameters never change, so a resumed run notes its changes as tags."""
+    from mlflow.entities import Param, RunTag
+
+    texts = {key: _parameter(value) for key, value in values.items()}
+    new = [Param(key, text) for key, text in texts.items() if key not in known]
+    for first in range(0, len(new), PARAMETERS_PER_CALL):
+        client.log_batch(run_id, params=new[first : first + PARAMETERS_PER_CALL])
+    changed = [RunTag(f"resumed.{key}", text) for key, text in texts.items() if known.get(key, text) != text]
+    if changed:
+        client.log_batch(run_id, tags=changed)
+
+
+def _parameter(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= LONGEST_PARAMETER else text[: LONGEST_PARAMETER - 1] + "…"
+
+
+def _import_mlflow() -> Any:
+    """MLflow, without its news about its own doings on the screen; its warnings and errors still come through."""
+    for name, value in (
+        # GitPython complains at import if there is no git; the run then only lacks the commit's name.
+        ("GIT_PYTHON_REFRESH", "quiet"),
+        ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"),
+        # A training program does not report to a third party unless its user says so.
+        ("MLFLOW_DISABLE_TELEMETRY", "true"),
+        # By default a server that is not there would be asked for minutes, for every single thing.
+        ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"),
+    ):
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    # After the import, which sets them to INFO.
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return mlflow
+
+
+def _alone(uri: str) -> AbstractContextManager[object]:
+    """Nobody else begins a run in a database file meanwhile: two programs must not both make its tables."""
+    file = _database_file(uri)
+    return nullcontext() if file is None else FileLock(f"{file}.lock", timeout=LONGEST_WAIT_SECONDS)
+
+
+def _database_file(uri: str) -> Path | None:
+    return Path(uri.removeprefix("sqlite:///").partition("?")[0]) if uri.startswith("sqlite:///") else None
+
+
+def _check_sqlite(uri: str) -> None:
+    """Find out at once what MLflow would try for a minute: that a database file cannot be opened."""
+    file = _database_file(uri)
+    if file is None:
+        return
+    import sqlite3
+
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        connection = sqlite3.connect(file)
+        try:
+            connection.execute("PRAGMA schema_version")
+            connection.execute("BEGIN IMMEDIATE")
+            connection.rollback()
+        finally:
+            connection.close()
+    except (OSError, sqlite3.Error) as error:
+        raise UserError(
+            f"MLflow cannot use tracking.uri={uri}: {error} (tracking.enabled=false trains without MLflow)"
+        ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    """The start of an error's message, which MLflow's stores can make pages long."""
+    text = str(error).strip().splitlines()[:1]
+    return textwrap.shorten(text[0], 200, placeholder=" …") if text else type(error).__name__

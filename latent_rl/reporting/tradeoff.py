@@ -1,0 +1,69 @@
+"""The figure of a trade-off: puzzles not solved against network passes, one curve a stopping rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
+
+from latent_rl.measuring import Averaged
+from latent_rl.reporting.figures import BLUE, GREEN, ORANGE, VERMILLION
+
+STYLES = {
+    "learned": ("o-", BLUE, "halting policy, one point a price"),
+    "never": ("s--", "#777777", "fixed number of steps"),
+    "confident": ("^:", ORANGE, "q head sure, one point a threshold"),
+    "agree": ("D", VERMILLION, "two successive answers agree"),
+    "rule": ("*", GREEN, "puzzle's own rule confirms the answer"),
+}
+"""Marker and line, colour and label of every rule."""
+
+
+def tradeoff(puzzle: str, points: Sequence[Averaged]) -> Figure:
+    """Failures against network passes a puzzle, both on logarithmic axes, one curve a rule; bars are 95% intervals."""
+    figure = Figure(figsize=(7.5, 5.0), layout="constrained")
+    axes = figure.subplots()
+    # A solved rate of 100% has no place on a logarithmic axis: half a failure stands for none.
+    least = 0.5 / points[0].puzzles
+    for rule, (style, colour, label) in STYLES.items():
+        curve = sorted((point for point in points if point.rule == rule), key=lambda one: one.passes_per_puzzle.mean)
+        if not curve:
+            continue
+        solved = [point.solved_rate for point in curve]
+        failed = [max(1 - share.mean, least) for share in solved]
+        bars = [
+            [here - max(1 - share.high, least) for here, share in zip(failed, solved, strict=True)],
+            [max(1 - share.low, least) - here for here, share in zip(failed, solved, strict=True)],
+        ]
+        axes.errorbar(
+            [point.passes_per_puzzle.mean for point in curve],
+            failed,
+            yerr=np.clip(bars, 0.0, None),
+            fmt=style,
+            color=colour,
+            label=label,
+            alpha=0.9,
+            markersize=9 if rule == "rule" else 6,
+            elinewidth=0.8,
+            capsize=2,
+        )
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    # Where a whole number of steps ends.
+    axes.set_xticks([point.passes_per_puzzle.mean for point in points if point.rule == "never"])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+    for formatted in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        formatted(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
+    axes.set_xlabel("network passes a puzzle")
+    axes.set_ylabel("share of puzzles that are not solved")
+    models = "" if points[0].models == 1 else f", mean of {points[0].models} models"
+    axes.set_title(f"{puzzle}, {points[0].puzzles:,} test puzzles{models} (lower left is better)", fontsize=11)
+    axes.grid(which="both", color="#e3e3e3", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    return figure

@@ -1,0 +1,170 @@
+"""From a configuration to the objects that it describes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torchrl.objectives import ValueEstimators
+
+from latent_rl.agents import (
+    TARGETS,
+    ConfidentHalt,
+    HaltingLearner,
+    HaltingPolicy,
+    HaltingRule,
+    LearnedHalt,
+    NeverHalt,
+    PolicyImprovementLoss,
+    ReasonerConfig,
+    RecursionPolicy,
+    RecursiveReasoner,
+    ReturnHead,
+    ReturnValueLoss,
+)
+from latent_rl.config import Config
+from latent_rl.envs import LatentRecursionVectorEnv, Puzzle, Reward, puzzle_from_id
+from latent_rl.errors import UserError, nearest
+from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
+
+
+def choose_device(name: str) -> torch.device:
+    """The device that a configuration names; `auto` takes CUDA, then MPS, then the CPU."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {name!r} is not available here: {str(error).splitlines()[0]}") from None
+    return device
+
+
+def build_puzzle(config: Config) -> Puzzle:
+    """The puzzle, its data not yet loaded."""
+    return puzzle_from_id(config.env.id, **config.env.options)
+
+
+def build_reasoner(config: Config, puzzle: Puzzle, device: torch.device) -> RecursiveReasoner:
+    """A freshly initialised reasoner of the right shape for the puzzle."""
+    network = config.network
+    try:
+        reasoner = RecursiveReasoner(
+            ReasonerConfig(
+                vocab_size=puzzle.vocab_size,
+                seq_len=puzzle.seq_len,
+                grid_shape=puzzle.grid_shape if network.kernel else None,
+                # A family without embeddings has the id 0 everywhere, which needs a row if there is a table at all.
+                num_puzzle_ids=max(puzzle.num_puzzle_ids, 1 if network.puzzle_embedding_width else 0),
+                step_embedding_steps=config.env.max_steps if network.step_embedding else 0,
+                **network.model_dump(exclude={"step_embedding"}),
+            )
+        )
+    except ValueError as error:
+        raise UserError(f"network: {error}") from None
+    return reasoner.to(device)
+
+
+def accelerate(reasoner: RecursiveReasoner, config: Config) -> None:
+    """Apply the switches that change speed, not meaning: bfloat16 autocast and compilation."""
+    if config.bf16:
+        reasoner.autocast_dtype = torch.bfloat16
+    if config.compile:
+        # The forward is compiled, not the module: hooks stay outside of the graph, so the ledger counts every call,
+        # and the names of the weights stay as they are.
+        reasoner.network.forward = torch.compile(reasoner.network.forward)
+
+
+def build_halting_policy(config: Config, reasoner: RecursiveReasoner) -> HaltingPolicy:
+    """A fresh halting policy for a reasoner, on its device."""
+    settings = config.halting.ppo
+    policy = HaltingPolicy(reasoner.config.width, hidden=settings.hidden, floor=settings.floor)
+    return policy.to(reasoner.initial_y.device)
+
+
+def build_halting_learner(config: Config, policy: HaltingPolicy) -> HaltingLearner:
+    """What improves a halting policy."""
+    settings = config.halting.ppo
+    return HaltingLearner(
+        policy,
+        lr=settings.lr,
+        clip=settings.clip,
+        entropy=settings.entropy,
+        lmbda=settings.lmbda,
+        epochs=settings.epochs,
+        minibatch=settings.minibatch,
+    )
+
+
+def build_policy(
+    config: Config, reasoner: RecursiveReasoner, halting_policy: HaltingPolicy | None = None
+) -> RecursionPolicy:
+    """The policy that collects training trajectories; `halting.rule=learned` needs its halting policy."""
+    halting: HaltingRule = NeverHalt()
+    if halting_policy is not None:
+        halting = LearnedHalt(halting_policy)
+    elif config.halting.rule == "confident":
+        halting = ConfidentHalt(exploration=config.halting.exploration, max_steps=config.env.max_steps)
+    return RecursionPolicy(reasoner, halting, keep_graph=config.collector.mode == "fused")
+
+
+def build_policy_loss(config: Config, policy: RecursionPolicy) -> PolicyImprovementLoss:
+    """The policy-improvement loss with its target generator."""
+    name, max_steps = config.loss.targets, config.env.max_steps
+    if name not in TARGETS:
+        hint = nearest(name, TARGETS) or f"; known: {', '.join(TARGETS)}"
+        raise UserError(f"loss.targets: unknown target generator {name!r}{hint}")
+    return PolicyImprovementLoss(
+        policy,
+        TARGETS[name](max_steps=max_steps),
+        cross_entropy=config.loss.cross_entropy,
+        step_weights=config.loss.step_weights,
+        max_steps=max_steps,
+    )
+
+
+ESTIMATORS = {
+    "td_lambda": ValueEstimators.TDLambda,
+    "td0": ValueEstimators.TD0,
+    "td1": ValueEstimators.TD1,
+    "gae": ValueEstimators.GAE,
+}
+
+
+def build_return_loss(config: Config, device: torch.device) -> ReturnValueLoss:
+    """The loss of a value head that learns the return, with TorchRL's estimator of it."""
+    value = config.loss.value
+    loss = ReturnValueLoss(ReturnHead(config.network.width).to(device))
+    discount = {"gamma": value.gamma}
+    if value.estimator in ("td_lambda", "gae"):
+        discount["lmbda"] = value.lmbda
+    return loss.make_value_estimator(ESTIMATORS[value.estimator], **discount)
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The training environment, as TorchRL sees it and as what holds its state."""
+
+    torchrl: LatentRecursionTorchEnv
+    vector: LatentRecursionVectorEnv
+
+
+def build_environment(config: Config, puzzle: Puzzle, reasoner: RecursiveReasoner) -> Environment:
+    """The vectorised training environment over the puzzle's training split."""
+    env, shape = config.env, reasoner.config
+    vector = LatentRecursionVectorEnv(
+        puzzle,
+        num_envs=config.collector.num_envs,
+        device=reasoner.initial_y.device,
+        split="train",
+        width=shape.width,
+        positions=shape.puzzle_positions,
+        max_steps=env.max_steps,
+        passes_per_step=shape.passes_per_step,
+        reward=Reward(pass_cost=env.reward.pass_cost, solve_bonus=env.reward.solve_bonus),
+        terminate_on_solved=env.terminate_on_solved,
+        initial_latents=(reasoner.initial_y, reasoner.initial_z),
+    )
+    return Environment(LatentRecursionTorchEnv(vector), vector)

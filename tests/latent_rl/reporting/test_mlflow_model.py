@@ -1,0 +1,106 @@
+"""The model in MLflow: logged by a run, loaded by a fresh process, solving puzzles."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import mlflow
+import pandas as pd
+import pytest
+from tiny_models import oracle, save_untrained, tiny_config
+
+from latent_rl.envs import PuzzleError
+from latent_rl.measuring import solve
+from latent_rl.reporting.boards import as_line
+from latent_rl.reporting.mlflow_model import PuzzleSolver
+from latent_rl.reporting.mlflow_run import Tracker
+from latent_rl.storage.checkpoint import load_model
+from latent_rl.training.assemble import build_puzzle
+
+FRESH_PROCESS = """\
+import json, sys, mlflow, pandas
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model(sys.argv[2])
+puzzles = json.loads(sys.argv[3])
+frame = model.predict(pandas.DataFrame({"puzzle": puzzles}))
+short = model.predict([{"puzzle": puzzles[0]}], params={"steps": 1})
+print(json.dumps([frame.to_dict("list"), short.to_dict("list"), model.metadata.signature.to_dict()]))
+"""
+
+
+def test_a_fresh_process_loads_the_logged_model_and_solves(tmp_path, monkeypatch, capfd) -> None:
+    monkeypatch.chdir(tmp_path)
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    config = tiny_config(tmp_path / "cache", f"tracking.uri={uri}")
+    file = save_untrained(tmp_path / "run", config)
+    puzzle = build_puzzle(config)
+    with Tracker.start(config) as tracker:
+        tracker.model(file, puzzle)
+    mlflow.set_tracking_uri(None)
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "")
+
+    inputs = puzzle.instances("test").inputs
+    lines = [as_line(puzzle, board) for board in inputs]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    finished = subprocess.run(
+        [sys.executable, "-c", FRESH_PROCESS, uri, f"runs:/{tracker.run_id}/model", json.dumps(lines)],
+        capture_output=True,
+        text=True,
+        cwd=elsewhere,
+    )
+    assert finished.returncode == 0, finished.stderr
+    frame, short, signature = json.loads(finished.stdout)
+
+    expected = solve(load_model(file).reasoner, puzzle, inputs, steps=3)
+    assert frame["answer"] == [as_line(puzzle, answer) for answer in expected.answers[-1]]
+    assert frame["solved"] == expected.solved[-1].tolist()
+    assert frame["confidence"] == pytest.approx(expected.confidence[-1].tolist())
+    assert frame["passes"] == [9] * len(lines)
+    assert short["answer"] == [as_line(puzzle, expected.answers[0, 0])]
+    assert short["passes"] == [3]
+    assert [column["name"] for column in json.loads(signature["inputs"])] == ["puzzle"]
+    assert [column["name"] for column in json.loads(signature["outputs"])] == list(frame)
+
+    files = {path.name for path in (tmp_path / "mlruns").rglob("*") if path.is_file()}
+    assert {"model.pt", "MLmodel", "requirements.txt", "input_example.json"} <= files
+    assert not [name for name in files if name.endswith(".pkl")]
+
+
+@pytest.fixture
+def solver(tmp_path, monkeypatch) -> PuzzleSolver:
+    known = oracle(tiny_config(tmp_path))
+    monkeypatch.setattr("latent_rl.reporting.mlflow_model.load_model", lambda path, device: known)
+    monkeypatch.setattr("latent_rl.reporting.mlflow_model.BATCH_SIZE", 4)
+    solver = PuzzleSolver()
+    solver.load_context(type("Context", (), {"artifacts": {"checkpoint": "anything"}}))
+    return solver
+
+
+def test_right_answers_keep_order_and_index_over_several_batches(solver, tmp_path) -> None:
+    puzzle = build_puzzle(tiny_config(tmp_path))
+    test = puzzle.instances("test")
+    texts = [puzzle.render(board) for board in test.inputs]  # drawn boards are understood as well
+    index = [f"p{row}" for row in range(len(texts))]
+    frame = solver.predict(None, pd.DataFrame({"note": texts, "puzzle": texts}, index=index))
+    assert frame["answer"].tolist() == [as_line(puzzle, board) for board in test.solutions]
+    assert frame["solved"].all()
+    assert frame.index.tolist() == index
+    assert solver.predict(None, pd.DataFrame({"puzzle": []})).empty
+
+
+@pytest.mark.parametrize(
+    ("text", "params", "message"),
+    [
+        ("." * 15, None, "row 1: sudoku-4x4 has 16 cells"),
+        ("11" + "." * 14, None, "row 1: sudoku-4x4: row 1 has two 1s"),
+        (("." * 16 + "\n") * 2, None, "row 1: expected one puzzle a row, got 2"),
+        ("." * 16, {"steps": -1}, "steps must be at least 1"),
+    ],
+)
+def test_a_bad_row_is_named(solver, text: str, params: dict[str, int] | None, message: str) -> None:
+    with pytest.raises(PuzzleError, match=message):
+        solver.predict(None, pd.DataFrame({"puzzle": ["321...32.12.23.1", text]}), params)

@@ -1,0 +1,88 @@
+"""summary.json and what a person sees at the end of training."""
+
+from __future__ import annotations
+
+import io
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from rich.console import Console
+
+from latent_rl.config.schema import Config
+from latent_rl.errors import UserError
+from latent_rl.measuring.evaluation import Evaluation
+from latent_rl.storage.summary import Summary, next_steps, table
+
+FIELDS = """puzzle scheme seed device parameters updates puzzles_seen train_seconds eval_puzzles exact_accuracy
+solved_rate cell_accuracy accuracy_by_step eval_passes_per_puzzle train_passes_total train_passes_per_puzzle
+baseline_passes_per_puzzle savings_vs_trm pass_at checkpoint mlflow_run_id""".split()
+"""docs/design.md, section 8."""
+
+
+@pytest.fixture
+def summary() -> Summary:
+    session = SimpleNamespace(
+        puzzle=SimpleNamespace(name="sudoku-4x4"),
+        config=Config(seed=3, scheme="dis"),
+        device="cpu",
+        reasoner=torch.nn.Linear(2, 3),
+        ledger=SimpleNamespace(train_passes=9000),
+        updates=50,
+        puzzles_seen=500,
+        train_seconds=12.5,
+        election=None,
+    )
+    found = Evaluation(200, [0.5, 0.9], [0.6, 0.91], [0.8, 0.97], 6.0, 1.0)
+    return Summary.of(session, found, "runs/x/checkpoint/model.pt", "abc")
+
+
+def test_exactly_the_fields_of_the_design_in_their_order(summary, tmp_path) -> None:
+    content = json.loads(summary.write(tmp_path).read_text())
+    assert list(content) == FIELDS
+    assert content["parameters"] == 9
+    assert content["train_passes_per_puzzle"] == 18
+    assert content["savings_vs_trm"] == 56
+    assert (content["exact_accuracy"], content["solved_rate"], content["cell_accuracy"]) == (0.9, 0.91, 0.97)
+    assert content["accuracy_by_step"] == [0.5, 0.9]
+    assert summary.as_dict() == content
+    assert Summary.read(tmp_path) == summary
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_reading_what_is_no_summary(summary, tmp_path) -> None:
+    with pytest.raises(UserError, match="holds no summary.json"):
+        Summary.read(tmp_path)
+    path = summary.write(tmp_path)
+    path.write_text(path.read_text().replace('"updates"', '"upbeats"'))
+    with pytest.raises(UserError, match="summary.json is no summary of this version of latent_rl: updates"):
+        Summary.read(tmp_path)
+    path.write_text("{")
+    with pytest.raises(UserError, match="no summary of this version"):
+        Summary.read(tmp_path)
+    with pytest.raises(UserError, match="cannot write"):
+        summary.write(tmp_path / "missing")
+
+
+def test_the_table_shows_savings_only_beside_the_accuracy(summary) -> None:
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(table(summary))
+    lines = console.export_text().splitlines()
+    assert any("exactly right" in line and "90.0% of 200 unseen puzzles" in line for line in lines)
+    (saving,) = [line for line in lines if "56.0x" in line]
+    assert "fewer than 336, at 90.0% exact" in saving
+
+
+def test_the_next_steps_can_be_copied(summary, capsys) -> None:
+    summary.print(puzzle_text="1...", tracking_uri="sqlite:///mlflow.db")
+    lines = capsys.readouterr().out.splitlines()
+    assert "checkpoint    runs/x/checkpoint/model.pt" in lines
+    assert "solve one     python -m latent_rl.solve runs/x/checkpoint/model.pt 1..." in lines
+    assert lines[-1].startswith("charts        mlflow ui ")
+
+
+def test_how_to_open_mlflow_depends_on_where_it_is(summary) -> None:
+    assert not any("mlflow" in line for line in next_steps(summary))
+    assert "--backend-store-uri sqlite:///elsewhere.db" in next_steps(summary, "P", "sqlite:///elsewhere.db")[-1]
+    assert next_steps(summary, "P", "http://server:5000")[-1] == "charts        http://server:5000"
