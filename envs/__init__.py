@@ -6,7 +6,7 @@ Importing this package registers its puzzles, and those of installed packages, w
 """
 
 from latent_rl.envs.check import check_puzzle
-from latent_rl.envs.mdp import LatentRecursionEnv, LatentRecursionVectorEnv, Progress, Reward
+from latent_rl.envs.mdp import LatentRecursionEnv, LatentRecursionVectorEnv, Reward, Standing
 from latent_rl.envs.puzzle import IGNORE, PAD, Instances, Puzzle, PuzzleError, Split
 from latent_rl.envs.registration import make_puzzle, puzzle_from_id, register_puzzle, registered_ids
 from latent_rl.envs.sources import check_disjoint
@@ -17,7 +17,7 @@ __all__ = [
     "Instances",
     "LatentRecursionEnv",
     "LatentRecursionVectorEnv",
-    "Progress",
+    "Standing",
     "Puzzle",
     "PuzzleError",
     "Reward",

@@ -91,13 +91,13 @@ def _data(puzzle: Puzzle) -> Iterator[str]:
 
 def _split(puzzle: Puzzle, split: Split) -> Iterator[str]:
     instances, again = puzzle.instances(split), puzzle.instances(split)
-    tensors = {"inputs": instances.inputs, "solutions": instances.solutions, "puzzle_ids": instances.puzzle_ids}
+    tensors = {"inputs": instances.inputs, "solution": instances.solution, "puzzle_id": instances.puzzle_id}
     count = len(instances)
     if count == 0:
         yield "it holds no instances"
         return
     for name, tensor in tensors.items():
-        expected = (count,) if name == "puzzle_ids" else (count, puzzle.seq_len)
+        expected = (count,) if name == "puzzle_id" else (count, puzzle.seq_len)
         if tensor.dtype != torch.int64:
             yield f"{name} must be int64, got {tensor.dtype}"
         if tuple(tensor.shape) != expected:
@@ -108,7 +108,7 @@ def _split(puzzle: Puzzle, split: Split) -> Iterator[str]:
         if not torch.equal(tensor, getattr(again, name)):
             yield f"{name} differ between two calls of instances({split!r})"
     vocabulary = puzzle.vocab_size
-    inputs, solutions, ids = instances.inputs, instances.solutions, instances.puzzle_ids
+    inputs, solutions, ids = instances.inputs, instances.solution, instances.puzzle_id
     for row in _rows((inputs < 0) | (inputs >= vocabulary)):
         yield f"inputs of instance {row} hold tokens outside 0 to {vocabulary - 1}"
     counted = solutions != IGNORE
@@ -156,9 +156,9 @@ def _quality(puzzle: Puzzle) -> Iterator[str]:
     for split in SPLITS:
         sample, _ = _sample(puzzle, split)
         for answers, what in ((_keys(sample), "answer keys"), (sample.inputs, "inputs")):
-            before = answers.clone(), sample.solutions.clone()
-            quality = puzzle.quality(answers, sample.solutions)
-            if not (torch.equal(before[0], answers) and torch.equal(before[1], sample.solutions)):
+            before = answers.clone(), sample.solution.clone()
+            quality = puzzle.quality(answers, sample.solution)
+            if not (torch.equal(before[0], answers) and torch.equal(before[1], sample.solution)):
                 yield "quality modifies its arguments"
                 return
             if quality.dtype != torch.float32 or tuple(quality.shape) != (len(sample),):
@@ -175,18 +175,18 @@ def _quality(puzzle: Puzzle) -> Iterator[str]:
 
 def _augmentation(puzzle: Puzzle) -> Iterator[str]:
     sample, chosen = _sample(puzzle, "train")
-    before = sample.inputs.clone(), sample.solutions.clone()
+    before = sample.inputs.clone(), sample.solution.clone()
     images = []
     for noise in (1, 2):
         # Same generator, different global randomness: whoever reads the latter gives different images.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(noise)
             images.append(puzzle.augment(sample, torch.Generator().manual_seed(0)))
-        if not (torch.equal(before[0], sample.inputs) and torch.equal(before[1], sample.solutions)):
+        if not (torch.equal(before[0], sample.inputs) and torch.equal(before[1], sample.solution)):
             yield "augment modifies its arguments"
             return
     first, second = images
-    for name in ("inputs", "solutions", "puzzle_ids"):
+    for name in ("inputs", "solution", "puzzle_id"):
         image, original = getattr(first, name), getattr(sample, name)
         if image.dtype != original.dtype or image.shape != original.shape:
             yield (
@@ -198,7 +198,7 @@ def _augmentation(puzzle: Puzzle) -> Iterator[str]:
             yield f"augment draws {name} from something other than the generator it is given"
     for row in _rows((first.inputs < 0) | (first.inputs >= puzzle.vocab_size)):
         yield f"augment gives instance {chosen[row]} tokens outside 0 to {puzzle.vocab_size - 1}"
-    solved = puzzle.judge(first.inputs, _keys(first), first.solutions)
+    solved = puzzle.judge(first.inputs, _keys(first), first.solution)
     for row in _rows(~solved[:, None]):
         yield f"augment turns the solved instance {chosen[row]} of the train split into one that is_solved refuses"
 
@@ -244,17 +244,17 @@ def _sample(puzzle: Puzzle, split: Split) -> tuple[Instances, list[int]]:
 
 def _with_ids(instances: Instances) -> Tensor:
     """Puzzle ids and inputs, int64 `[N, 1 + L]`."""
-    return torch.cat([instances.puzzle_ids.unsqueeze(1), instances.inputs], dim=1)
+    return torch.cat([instances.puzzle_id.unsqueeze(1), instances.inputs], dim=1)
 
 
 def _keys(instances: Instances) -> Tensor:
     """Answer keys as complete answers: cells that do not count keep their inputs."""
-    return torch.where(instances.solutions == IGNORE, instances.inputs, instances.solutions)
+    return torch.where(instances.solution == IGNORE, instances.inputs, instances.solution)
 
 
 def _corrupted(keys: Tensor, instances: Instances, vocabulary: int) -> Tensor:
     """The keys with one counted cell changed to the next token, the first one where inputs and key differ."""
-    counted = instances.solutions != IGNORE
+    counted = instances.solution != IGNORE
     played = counted & (keys != instances.inputs)
     cell = torch.where(played.any(-1, keepdim=True), played, counted).int().argmax(-1, keepdim=True)
     changed = keys.gather(-1, cell) % (vocabulary - 1) + 1

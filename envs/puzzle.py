@@ -33,28 +33,28 @@ class Instances:
 
     Attributes:
         inputs: int64 `[N, L]`, the tokens that a player is given.
-        solutions: int64 `[N, L]`, the tokens of the answer key; `IGNORE` where a cell does not count.
-        puzzle_ids: int64 `[N]`, the row of the puzzle-embedding table; all 0 for puzzles without one.
+        solution: int64 `[N, L]`, the tokens of the answer key; `IGNORE` where a cell does not count.
+        puzzle_id: int64 `[N]`, the row of the puzzle-embedding table; all 0 for puzzles without one.
     """
 
     inputs: Tensor
-    solutions: Tensor
-    puzzle_ids: Tensor
+    solution: Tensor
+    puzzle_id: Tensor
 
     def __len__(self) -> int:
         return self.inputs.shape[0]
 
     def __getitem__(self, index: slice | Tensor | Sequence[int]) -> Instances:
-        return Instances(self.inputs[index], self.solutions[index], self.puzzle_ids[index])
+        return Instances(self.inputs[index], self.solution[index], self.puzzle_id[index])
 
     def to(self, device: torch.device | str) -> Instances:
-        return Instances(self.inputs.to(device), self.solutions.to(device), self.puzzle_ids.to(device))
+        return Instances(self.inputs.to(device), self.solution.to(device), self.puzzle_id.to(device))
 
     @classmethod
-    def of(cls, inputs: Tensor, solutions: Tensor) -> Instances:
+    def of(cls, inputs: Tensor, solution: Tensor) -> Instances:
         """Instances of a puzzle without puzzle embeddings (every id is 0)."""
         ids = torch.zeros(inputs.shape[0], dtype=torch.int64, device=inputs.device)
-        return cls(inputs.long(), solutions.long(), ids)
+        return cls(inputs.long(), solution.long(), ids)
 
 
 class Puzzle(ABC):

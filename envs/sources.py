@@ -31,7 +31,7 @@ FindFault = Callable[[torch.Tensor, torch.Tensor], "tuple[int, str] | None"]
 
 _ROWS_AT_ONCE = 50_000  # bounds the memory that strings take before they become tokens
 _NO_TOKEN = IGNORE - 1  # in a look-up table: no character of the alphabet
-_FIELDS = ("inputs", "solutions", "puzzle_ids")
+_FIELDS = {"inputs": "inputs", "solutions": "solution", "puzzle_ids": "puzzle_id"}  # stored name: field
 
 
 def read_csv(
@@ -113,7 +113,7 @@ def check_disjoint(train: Instances, test: Instances, where: str) -> None:
 
 def _keys(instances: Instances) -> Iterator[tuple[int, bytes]]:
     rows = (row.tobytes() for row in instances.inputs.cpu().numpy())
-    return zip(instances.puzzle_ids.tolist(), rows, strict=True)
+    return zip(instances.puzzle_id.tolist(), rows, strict=True)
 
 
 def cached(
@@ -220,7 +220,7 @@ def _load_sets(file: Path, described: str) -> tuple[Instances, Instances]:
         if stored["parameters"].item() != described:
             raise ValueError("it was made with other parameters")
         train, test = (
-            Instances(*(torch.from_numpy(stored[f"{split}_{field}"]).long() for field in _FIELDS))
+            Instances(*(torch.from_numpy(stored[f"{split}_{name}"]).long() for name in _FIELDS))
             for split in ("train", "test")
         )
     return train, test
@@ -228,9 +228,9 @@ def _load_sets(file: Path, described: str) -> tuple[Instances, Instances]:
 
 def _save_sets(file: Path, described: str, train: Instances, test: Instances) -> None:
     arrays = {
-        f"{split}_{field}": getattr(instances, field).cpu().numpy().astype(np.int32)
+        f"{split}_{stored}": getattr(instances, field).cpu().numpy().astype(np.int32)
         for split, instances in (("train", train), ("test", test))
-        for field in _FIELDS
+        for stored, field in _FIELDS.items()
     }
     file.parent.mkdir(parents=True, exist_ok=True)
     # Written beside and renamed, so that another process sees the whole file or none.

@@ -45,5 +45,5 @@ class Backwards(Puzzle):
         return replace(
             instances,
             inputs=renamed.gather(-1, instances.inputs),
-            solutions=renamed.gather(-1, instances.solutions),
+            solution=renamed.gather(-1, instances.solution),
         )

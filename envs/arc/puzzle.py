@@ -134,7 +134,7 @@ class Arc(Puzzle):
         view = self._view(number)
         sizes = [
             turned_size(*crop(canvases), view.symmetry)
-            for canvases in (instances.inputs, instances.solutions.clamp(min=PAD))
+            for canvases in (instances.inputs, instances.solution.clamp(min=PAD))
         ]
         # Both grids of a pair move together, as far as the larger has room; and a share of all stays in the corner.
         room = self.side + 1 - torch.stack([torch.maximum(*lengths) for lengths in zip(*sizes, strict=True)], dim=-1)
@@ -157,7 +157,7 @@ class Arc(Puzzle):
         Raises:
             PuzzleError: if a grid is none of the test inputs.
         """
-        return self.instances("test").puzzle_ids.to(inputs.device)[self._numbers(inputs)]
+        return self.instances("test").puzzle_id.to(inputs.device)[self._numbers(inputs)]
 
     def question_of(self, inputs: Tensor) -> Question:
         """Which test input a canvas int64 `[L]` is; the first if several tasks ask the same.
@@ -270,16 +270,16 @@ class Arc(Puzzle):
         )
         return Instances(
             inputs=torch.stack([encode(pair.input, self.side) for _, pair in pairs]),
-            solutions=solutions.masked_fill(solutions == PAD, IGNORE),
-            puzzle_ids=torch.tensor([task for task, _ in pairs]) * self.views,
+            solution=solutions.masked_fill(solutions == PAD, IGNORE),
+            puzzle_id=torch.tensor([task for task, _ in pairs]) * self.views,
         )
 
     def _image(self, instances: Instances, augmentation: Augmentation, number: Tensor) -> Instances:
-        solutions = augmentation.apply(instances.solutions.clamp(min=PAD))
+        solutions = augmentation.apply(instances.solution.clamp(min=PAD))
         return Instances(
             inputs=augmentation.apply(instances.inputs),
-            solutions=solutions.masked_fill(solutions == PAD, IGNORE),
-            puzzle_ids=instances.puzzle_ids + number,
+            solution=solutions.masked_fill(solutions == PAD, IGNORE),
+            puzzle_id=instances.puzzle_id + number,
         )
 
     def _view(self, number: Tensor) -> Augmentation:

@@ -131,7 +131,7 @@ class Maze(Puzzle):
         images = _symmetries(torch.arange(self.seq_len, device=device).view(self.grid_shape))  # [8 or 4, L]
         drawn = torch.randint(len(images), (len(instances),), generator=generator, device=device)
         cells = images[drawn]
-        return Instances(instances.inputs.gather(1, cells), instances.solutions.gather(1, cells), instances.puzzle_ids)
+        return Instances(instances.inputs.gather(1, cells), instances.solution.gather(1, cells), instances.puzzle_id)
 
     def check_input(self, tokens: Tensor) -> None:
         """Raise `PuzzleError` unless there is one S, one G, a way between them, and no path drawn yet."""
@@ -186,7 +186,7 @@ class Maze(Puzzle):
         ratings = self._moves(instances.inputs.view(-1, *self.grid_shape)).tolist()
         questions, answers = (
             ["".join(self.symbols[token] for token in row) for row in tokens.tolist()]
-            for tokens in (instances.inputs, instances.solutions)
+            for tokens in (instances.inputs, instances.solution)
         )
         write_csv(path, zip([source] * len(instances), questions, answers, ratings, strict=True))
 

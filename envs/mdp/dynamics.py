@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from latent_rl.envs.mdp.rewards import Progress
+from latent_rl.envs.mdp.rewards import Standing
 from latent_rl.envs.puzzle import Instances, Puzzle
 
 TRUNCATED_NORMAL_BOUND = 2.3
@@ -26,23 +26,23 @@ class State:
 
     Attributes:
         inputs: int64 `[B, L]`, the tokens that were given.
-        solutions: int64 `[B, L]`, the answer key (privileged).
-        puzzle_ids: int64 `[B]`.
+        solution: int64 `[B, L]`, the answer key (privileged).
+        puzzle_id: int64 `[B]`.
         y: float32 `[B, P + L, D]`, the embedded current answer.
         z: float32 `[B, P + L, D]`, the scratchpad.
-        answers: int64 `[B, L]`, the current answer; before the first step, the inputs themselves.
+        answer: int64 `[B, L]`, the current answer; before the first step, the inputs themselves.
         step: int64 `[B]`, recursion steps taken.
-        quality: float32 `[B]`, of `answers` (privileged).
-        solved: bool `[B]`, whether `answers` are solved (privileged).
+        quality: float32 `[B]`, of `answer` (privileged).
+        solved: bool `[B]`, whether `answer` is solved (privileged).
         episode_seed: int64 `[B]`, a 62-bit number for whatever randomness must last an episode (privileged).
     """
 
     inputs: Tensor
-    solutions: Tensor
-    puzzle_ids: Tensor
+    solution: Tensor
+    puzzle_id: Tensor
     y: Tensor
     z: Tensor
-    answers: Tensor
+    answer: Tensor
     step: Tensor
     quality: Tensor
     solved: Tensor
@@ -53,7 +53,7 @@ class State:
         """What a policy may see."""
         return {
             "inputs": self.inputs,
-            "puzzle_id": self.puzzle_ids,
+            "puzzle_id": self.puzzle_id,
             "y": self.y,
             "z": self.z,
             "step": self.step,
@@ -63,7 +63,7 @@ class State:
     def info(self) -> dict[str, Tensor]:
         """What only losses and metrics may see."""
         return {
-            "solution": self.solutions,
+            "solution": self.solution,
             "solved": self.solved,
             "quality": self.quality,
             "episode_seed": self.episode_seed,
@@ -114,7 +114,7 @@ class Dynamics:
     initial_z: Tensor
     max_steps: int
     passes_per_step: int
-    reward: Callable[[Progress, Progress, int], Tensor]
+    reward: Callable[[Standing, Standing, int], Tensor]
     terminate_on_solved: float
 
     @property
@@ -134,18 +134,18 @@ class Dynamics:
     def start(self, instances: Instances, episode_seed: Tensor) -> State:
         """The first state of episodes on `instances` (`B` of them), with seeds int64 `[B]`."""
         batch = len(instances)
-        answers = instances.inputs
+        answer = instances.inputs
         return State(
             inputs=instances.inputs,
-            solutions=instances.solutions,
-            puzzle_ids=instances.puzzle_ids,
+            solution=instances.solution,
+            puzzle_id=instances.puzzle_id,
             # Copies, not expanded views: a collector may write into its observations.
             y=self.initial_y.repeat(batch, 1, 1),
             z=self.initial_z.repeat(batch, 1, 1),
-            answers=answers,
-            step=torch.zeros_like(instances.puzzle_ids),
-            quality=self.puzzle.quality(answers, instances.solutions),
-            solved=self.puzzle.judge(instances.inputs, answers, instances.solutions),
+            answer=answer,
+            step=torch.zeros_like(instances.puzzle_id),
+            quality=self.puzzle.quality(answer, instances.solution),
+            solved=self.puzzle.judge(instances.inputs, answer, instances.solution),
             episode_seed=episode_seed,
         )
 
@@ -159,8 +159,8 @@ class Dynamics:
             answer: int64 `[B, L]`, the answer decoded from `next_y`.
             halt: int64 `[B]`, 1 to stop with this answer.
         """
-        solved = self.puzzle.judge(state.inputs, answer, state.solutions)
-        after = Progress(self.puzzle.quality(answer, state.solutions), solved)
+        solved = self.puzzle.judge(state.inputs, answer, state.solution)
+        after = Standing(self.puzzle.quality(answer, state.solution), solved)
         step = state.step + 1
         terminated = halt == 1
         if self.terminate_on_solved:
@@ -170,17 +170,17 @@ class Dynamics:
         truncated = (step >= self.max_steps) & ~terminated
         next_state = State(
             inputs=state.inputs,
-            solutions=state.solutions,
-            puzzle_ids=state.puzzle_ids,
+            solution=state.solution,
+            puzzle_id=state.puzzle_id,
             y=next_y,
             z=next_z,
-            answers=answer,
+            answer=answer,
             step=step,
             quality=after.quality,
             solved=after.solved,
             episode_seed=state.episode_seed,
         )
-        reward = self.reward(Progress(state.quality, state.solved), after, self.passes_per_step)
+        reward = self.reward(Standing(state.quality, state.solved), after, self.passes_per_step)
         return Transition(next_state, reward, terminated, truncated)
 
 
@@ -191,7 +191,7 @@ def make_dynamics(
     positions: int,
     max_steps: int,
     passes_per_step: int,
-    reward: Callable[[Progress, Progress, int], Tensor],
+    reward: Callable[[Standing, Standing, int], Tensor],
     terminate_on_solved: float,
     initial_latents: tuple[Tensor, Tensor] | None,
     device: torch.device,

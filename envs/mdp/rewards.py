@@ -12,7 +12,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 
-class Progress(NamedTuple):
+class Standing(NamedTuple):
     """How far the answers of a batch are: `quality` float32 `[B]` in [0, 1] and `solved` bool `[B]`."""
 
     quality: Tensor
@@ -36,9 +36,9 @@ class Reward:
     pass_cost: float = 0.001
     solve_bonus: float = 1.0
 
-    def __call__(self, before: Progress, after: Progress, passes: int) -> Tensor:
+    def __call__(self, before: Standing, after: Standing, passes: int) -> Tensor:
         """Reward, float32 `[B]`, of a step of `passes` network passes that led from `before` to `after`."""
         return self._potential(after) - self._potential(before) - self.pass_cost * passes
 
-    def _potential(self, progress: Progress) -> Tensor:
-        return progress.quality + self.solve_bonus * progress.solved.float()
+    def _potential(self, standing: Standing) -> Tensor:
+        return standing.quality + self.solve_bonus * standing.solved.float()

@@ -13,7 +13,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from latent_rl.envs.mdp.dynamics import Dynamics, State, make_dynamics
-from latent_rl.envs.mdp.rewards import Progress, Reward
+from latent_rl.envs.mdp.rewards import Reward, Standing
 from latent_rl.envs.mdp.sampler import Sampler
 from latent_rl.envs.puzzle import Puzzle, Split
 from latent_rl.envs.registration import make_puzzle
@@ -117,7 +117,7 @@ class LatentRecursionEnv(gymnasium.Env):
         positions: int = 1,
         max_steps: int = 6,
         passes_per_step: int = 3,
-        reward: Callable[[Progress, Progress, int], Tensor] = Reward(),  # noqa: B008 (frozen)
+        reward: Callable[[Standing, Standing, int], Tensor] = Reward(),  # noqa: B008 (frozen)
         terminate_on_solved: float = 0.0,
         initial_latents: tuple[Tensor, Tensor] | None = None,
         render_mode: str | None = None,
@@ -201,7 +201,7 @@ class LatentRecursionEnv(gymnasium.Env):
 
 def render_state(dynamics: Dynamics, state: State, row: int) -> str:
     """One episode of a batch as text: a heading, then the puzzle and the current answer side by side."""
-    boards = [dynamics.puzzle.render(tokens[row]).splitlines() for tokens in (state.inputs, state.answers)]
+    boards = [dynamics.puzzle.render(tokens[row]).splitlines() for tokens in (state.inputs, state.answer)]
     indent = max(len(line) for line in boards[0])
     verdict = "solved" if state.solved[row] else "not solved"
     heading = f"step {int(state.step[row])}/{dynamics.max_steps}  quality {float(state.quality[row]):.2f}  {verdict}"

@@ -12,7 +12,7 @@ from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
 from latent_rl.envs.mdp.dynamics import State, make_dynamics
-from latent_rl.envs.mdp.rewards import Progress, Reward
+from latent_rl.envs.mdp.rewards import Reward, Standing
 from latent_rl.envs.mdp.sampler import Sampler
 from latent_rl.envs.mdp.single import (
     LatentRecursionEnv,
@@ -25,6 +25,9 @@ from latent_rl.envs.mdp.single import (
 )
 from latent_rl.envs.puzzle import Puzzle, Split
 from latent_rl.envs.registration import make_puzzle
+
+_NAMES_BEFORE = {"solutions": "solution", "puzzle_ids": "puzzle_id", "answers": "answer"}
+"""Fields of a state as checkpoints of version 0.1.0 name them."""
 
 
 class LatentRecursionVectorEnv(VectorEnv):
@@ -69,7 +72,7 @@ class LatentRecursionVectorEnv(VectorEnv):
         positions: int = 1,
         max_steps: int = 6,
         passes_per_step: int = 3,
-        reward: Callable[[Progress, Progress, int], Tensor] = Reward(),  # noqa: B008 (frozen)
+        reward: Callable[[Standing, Standing, int], Tensor] = Reward(),  # noqa: B008 (frozen)
         terminate_on_solved: float = 0.0,
         initial_latents: tuple[Tensor, Tensor] | None = None,
         render_mode: str | None = None,
@@ -183,9 +186,10 @@ class LatentRecursionVectorEnv(VectorEnv):
         """
         batch, (length, width) = self.num_envs, self.dynamics.latent_shape
         cells = (batch, self.puzzle.seq_len)
-        shapes = {"inputs": cells, "solutions": cells, "answers": cells}
+        shapes = {"inputs": cells, "solution": cells, "answer": cells}
         shapes |= {"y": (batch, length, width), "z": (batch, length, width)}
-        for name, value in state["episodes"].items():
+        episodes = {_NAMES_BEFORE.get(name, name): value for name, value in state["episodes"].items()}
+        for name, value in episodes.items():
             expected = shapes.get(name, (batch,))
             if tuple(value.shape) != expected:
                 raise ValueError(
@@ -193,7 +197,7 @@ class LatentRecursionVectorEnv(VectorEnv):
                     f"expected {list(expected)}"
                 )
         self._sampler.load_state_dict(state["sampler"])
-        self._state = State(**{name: value.to(self.device) for name, value in state["episodes"].items()})
+        self._state = State(**{name: value.to(self.device) for name, value in episodes.items()})
         self._seeded = True
         self._restored = True
 

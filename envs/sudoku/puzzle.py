@@ -137,8 +137,8 @@ class Sudoku(Puzzle):
         cells = cells.flatten(1)
         return Instances(
             relabelled.gather(1, instances.inputs.gather(1, cells)),
-            relabelled.gather(1, instances.solutions.gather(1, cells)),
-            instances.puzzle_ids,
+            relabelled.gather(1, instances.solution.gather(1, cells)),
+            instances.puzzle_id,
         )
 
     def check_input(self, tokens: Tensor) -> None:

@@ -160,7 +160,7 @@ def analyze(
             # Before the first step the answer is the puzzle itself, as in the environment.
             before, old_answers = StepOutput(y, z, reasoner.decode(y), reasoner.confidence(y)), batch.inputs
             steps, spent = [], ledger.forward["eval"]
-            for step, after in enumerate(recurse(reasoner, batch.inputs, batch.puzzle_ids, max_steps)):
+            for step, after in enumerate(recurse(reasoner, batch.inputs, batch.puzzle_id, max_steps)):
                 passes[step] += ledger.forward["eval"] - spent
                 answers = after.logits.argmax(-1)
                 found = _readout(puzzle, batch, old_answers, answers) | _movement(batch, before, after, weights)
@@ -216,14 +216,14 @@ def analyze(
 
 def _readout(puzzle: Puzzle, batch: Instances, old_answers: Tensor, answers: Tensor) -> dict[str, Tensor]:
     """How good the answers `[B, L]` of a step are, and how many cells it changed: each `[B]`."""
-    exact, cells = score(answers, batch.solutions)
-    solved = puzzle.judge(batch.inputs, answers, batch.solutions)
+    exact, cells = score(answers, batch.solution)
+    solved = puzzle.judge(batch.inputs, answers, batch.solution)
     return {"exact": exact, "solved": solved, "cells": cells, "changed": (answers != old_answers).float().mean(-1)}
 
 
 def _movement(batch: Instances, before: StepOutput, after: StepOutput, weights: tuple[float, ...]) -> dict[str, Tensor]:
     """How a step moved logits and latents: each `[B]`, the guidance sweep `[B, weights]`."""
-    logits, key = (before.logits, after.logits), batch.solutions
+    logits, key = (before.logits, after.logits), batch.solution
     guided = [score(guided_logits(*logits, weight).argmax(-1), key) for weight in weights]
     return {
         "gain": likelihood_gain(*logits, key),

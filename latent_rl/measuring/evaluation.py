@@ -121,9 +121,9 @@ def evaluate(
     with ledger.phase("eval"):
         for first in range(0, len(instances), batch_size):
             batch = instances[first : first + batch_size].to(device)
-            steps = think(reasoner, batch.inputs, batch.puzzle_ids, max_steps, halting, guidance=guidance)
+            steps = think(reasoner, batch.inputs, batch.puzzle_id, max_steps, halting, guidance=guidance)
             scores = torch.zeros(3, len(batch), device=device)
-            known = (batch.solutions != IGNORE).any(-1)
+            known = (batch.solution != IGNORE).any(-1)
             counted += int(known.sum())
             for step in range(max_steps):
                 before = ledger.forward["eval"]
@@ -154,13 +154,13 @@ def evaluate(
 
 def _scores(puzzle: Puzzle, batch: Instances, taken: Taken) -> Tensor:
     """Whether the answers of a step are right and solved, and their share of right cells: float32 `[3, A]`."""
-    exact, cells = score(taken.answer, batch.solutions[taken.rows])
-    solved = puzzle.judge(batch.inputs[taken.rows], taken.answer, batch.solutions[taken.rows])
+    exact, cells = score(taken.answer, batch.solution[taken.rows])
+    solved = puzzle.judge(batch.inputs[taken.rows], taken.answer, batch.solution[taken.rows])
     return torch.stack([exact.float(), solved.float(), cells])
 
 
 def _movement(batch: Instances, taken: Taken, known: Tensor) -> Tensor:
     """Rows of a step with a known solution, sum of their margins, number of dead ones: float64 `[3]`, on the CPU."""
-    margin = advantage_margin(taken.reference, taken.output.logits, batch.solutions[taken.rows])[known[taken.rows]]
+    margin = advantage_margin(taken.reference, taken.output.logits, batch.solution[taken.rows])[known[taken.rows]]
     count = margin.new_tensor(len(margin))
     return torch.stack([count, margin.sum(), is_dead(margin).sum().to(margin.dtype)]).cpu().double()

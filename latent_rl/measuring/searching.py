@@ -70,7 +70,7 @@ def evaluate_search(
             found = search(
                 reasoner,
                 batch.inputs,
-                batch.puzzle_ids,
+                batch.puzzle_id,
                 max_steps,
                 settings,
                 puzzle.is_solved,
@@ -79,11 +79,11 @@ def evaluate_search(
                 rows_at_once=batch_size,
             )
             chosen = found.chosen(len(batch), settings.choose)
-            exact, cells = score(found.answer[chosen], batch.solutions)
-            solved = puzzle.judge(batch.inputs, found.answer[chosen], batch.solutions)
-            right = score(found.answer, batch.solutions[found.puzzle]).exact
+            exact, cells = score(found.answer[chosen], batch.solution)
+            solved = puzzle.judge(batch.inputs, found.answer[chosen], batch.solution)
+            right = score(found.answer, batch.solution[found.puzzle]).exact
             any_right = torch.zeros(len(batch), device=device).index_add_(0, found.puzzle, right.float()) > 0
-            known = (batch.solutions != IGNORE).any(-1)
+            known = (batch.solution != IGNORE).any(-1)
             counted += int(known.sum())
             totals += torch.stack([part[known].sum().double().cpu() for part in (exact, solved, cells, any_right)])
             spent += torch.tensor([len(right), int(found.steps.sum())], dtype=torch.float64)

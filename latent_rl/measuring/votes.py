@@ -111,7 +111,7 @@ def elect(
         for turn in everything.split(batch_size):
             rows, view = turn % len(instances), turn.div(len(instances), rounding_mode="floor").to(device)
             batch = puzzle.view(instances[rows].to(device), view)
-            *_, last = recurse(reasoner, batch.inputs, batch.puzzle_ids, max_steps)
+            *_, last = recurse(reasoner, batch.inputs, batch.puzzle_id, max_steps)
             grids = decode(puzzle.undo(last.logits.argmax(-1), view))
             confidence = last.q[:, 0].double().sigmoid().tolist()
             for row, grid, sure in zip(rows.tolist(), grids, confidence, strict=True):

@@ -61,7 +61,7 @@ def result_figures(session: Session, found: Evaluation) -> dict[str, Figure]:
     reasoner, puzzle, first = session.learner.averaged_reasoner, session.puzzle, session.test_instances[:1]
     with session.ledger.phase("eval"):
         # The session's ledger watches this network too.
-        steps = solve(reasoner, puzzle, first.inputs, session.config.env.max_steps, first.solutions)
+        steps = solve(reasoner, puzzle, first.inputs, session.config.env.max_steps, first.solution)
     election = session.election
     return {
         **({"contact_sheet": contact_sheet(puzzle, election)} if election is not None else {}),
@@ -71,7 +71,7 @@ def result_figures(session: Session, found: Evaluation) -> dict[str, Figure]:
         "trajectory": trajectory(
             puzzle,
             first.inputs[0],
-            first.solutions[0],
+            first.solution[0],
             steps.answers[:, 0],
             steps.confidence[:, 0],
             steps.margins[:, 0],

@@ -23,7 +23,7 @@ def test_ignored_cells_and_puzzle_ids_are_fine():
 
         def instances(self, split):
             found = super().instances(split)
-            solutions = found.solutions.clone()
+            solutions = found.solution.clone()
             solutions[:, 1:] = IGNORE
             return Instances(found.inputs, solutions, torch.arange(len(found)) % 7)
 
@@ -61,14 +61,14 @@ def put(row, column, value):
 DATA = [
     (change("train", inputs=torch.Tensor.int), "the train split: inputs must be int64, got torch.int32"),
     (
-        change("test", solutions=lambda s: s[:, :3]),
-        r"the test split: solutions must have shape \[10, 4\], got \[10, 3\]",
+        change("test", solution=lambda s: s[:, :3]),
+        r"the test split: solution must have shape \[10, 4\], got \[10, 3\]",
     ),
-    (change("train", puzzle_ids=lambda i: i[:, None]), r"puzzle_ids must have shape \[40\], got \[40, 1\]"),
+    (change("train", puzzle_id=lambda i: i[:, None]), r"puzzle_id must have shape \[40\], got \[40, 1\]"),
     (change("train", inputs=put(7, 0, 6)), "the train split: inputs of instance 7 hold tokens outside 0 to 5"),
-    (change("test", solutions=put(3, 1, -1)), "the test split: the solution of instance 3 holds tokens outside 0 to 5"),
-    (change("test", solutions=put(2, slice(None), IGNORE)), "the solution of instance 2 ignores every cell"),
-    (change("test", puzzle_ids=lambda i: i + 1), "the puzzle id of instance 0 is 1, outside 0 to 0"),
+    (change("test", solution=put(3, 1, -1)), "the test split: the solution of instance 3 holds tokens outside 0 to 5"),
+    (change("test", solution=put(2, slice(None), IGNORE)), "the solution of instance 2 ignores every cell"),
+    (change("test", puzzle_id=lambda i: i + 1), "the puzzle id of instance 0 is 1, outside 0 to 0"),
     (
         change("train", inputs=lambda i: i[torch.randperm(40)]),
         r"inputs differ between two calls of instances\('train'\)",
@@ -166,7 +166,7 @@ class DoubleQuality(Backwards):
 class HalfAugmented(Backwards):
     def augment(self, instances, generator):
         image = super().augment(instances, generator)
-        return replace(image, solutions=instances.solutions)
+        return replace(image, solution=instances.solution)
 
 
 class CarelessAugmented(Backwards):
@@ -182,7 +182,7 @@ class CroppedAugmented(Backwards):
 class WritingAugmented(Backwards):
     def augment(self, instances, generator):
         instances.inputs.copy_(instances.inputs.flip(-1))
-        instances.solutions.copy_(instances.solutions.flip(-1))
+        instances.solution.copy_(instances.solution.flip(-1))
         return instances
 
 

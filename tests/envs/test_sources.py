@@ -34,9 +34,9 @@ def test_write_and_read_back_plain_and_gzip(tmp_path):
         write_csv(tmp_path / name, rows)
         instances = read(tmp_path / name)
         assert instances.inputs.tolist() == [[1, 3], [2, 1]]
-        assert instances.solutions.tolist() == [[2, 3], [2, IGNORE]]
-        assert instances.puzzle_ids.tolist() == [0, 0]
-        assert {tensor.dtype for tensor in (instances.inputs, instances.solutions)} == {torch.int64}
+        assert instances.solution.tolist() == [[2, 3], [2, IGNORE]]
+        assert instances.puzzle_id.tolist() == [0, 0]
+        assert {tensor.dtype for tensor in (instances.inputs, instances.solution)} == {torch.int64}
     assert gzip.open(tmp_path / "set.csv.gz", "rt").read() == (tmp_path / "set.csv").read_text()
 
 
@@ -132,7 +132,7 @@ class Counted:
 
 
 def same(left: tuple[Instances, Instances], right: tuple[Instances, Instances]) -> bool:
-    fields = ("inputs", "solutions", "puzzle_ids")
+    fields = ("inputs", "solution", "puzzle_id")
     pairs = [(getattr(a, f), getattr(b, f)) for a, b in zip(left, right, strict=True) for f in fields]
     return all(torch.equal(a, b) and a.dtype == b.dtype for a, b in pairs)
 

@@ -43,7 +43,7 @@ def test_a_model_that_is_right_at_the_third_step(capsys, known, tmp_path) -> Non
     test = build_puzzle(known.config).instances("test")
     assert found["eval_puzzles"] == TEST_PUZZLES
     assert found["accuracy_by_step"] == found["solved_by_step"] == [0.0, 0.0, 1.0]
-    assert found["cells_by_step"][0] == pytest.approx(float((test.inputs == test.solutions).float().mean()))
+    assert found["cells_by_step"][0] == pytest.approx(float((test.inputs == test.solution).float().mean()))
     assert found["cells_by_step"][0] < found["cells_by_step"][1] < found["cells_by_step"][2] == 1.0
     assert found["eval_passes_per_puzzle"] == 9
     assert found["savings_vs_trm"] == pytest.approx(336 / 9)
@@ -114,7 +114,7 @@ def test_the_rule_is_named_beside_its_passes(capsys, known) -> None:
 
 def test_puzzles_solved_in_their_inputs_take_one_step(capsys, known) -> None:
     test = build_puzzle(known.config).instances("test")
-    solved = type(test).of(test.solutions, test.solutions)
+    solved = type(test).of(test.solution, test.solution)
     ledger = Ledger()
     ledger.watch(known.reasoner.network)
     known.reasoner.known = solved

@@ -13,7 +13,7 @@ from tiny_models import TEST_PUZZLES, oracle, save_untrained, tiny_config
 from latent_rl import evaluate, halt, solve
 from latent_rl.agents import HaltingPolicy, LearnedHalt
 from latent_rl.envs import Reward
-from latent_rl.envs.mdp.rewards import Progress
+from latent_rl.envs.mdp.rewards import Standing
 from latent_rl.measuring import Point, average
 from latent_rl.measuring.evaluation import evaluate as measure
 from latent_rl.measuring.ledger import Ledger
@@ -118,16 +118,16 @@ def test_stored_gains_are_the_environments_rewards_without_the_price(cache) -> N
     # Right at the third step: nothing, then a part of the cells, then the rest and the bonus.
     assert torch.equal(stored.gains[:, 0], torch.zeros(4)) and (stored.gains[:, 1] > 0).all()
     assert (stored.gains[:, 2] > 1).all()
-    halves = puzzle.quality(known_half(model.reasoner.known), model.reasoner.known.solutions)
+    halves = puzzle.quality(known_half(model.reasoner.known), model.reasoner.known.solution)
     whole = Reward(pass_cost=0.0)
-    wanted = whole(Progress(halves, halves > 1), Progress(torch.ones(20), torch.ones(20, dtype=torch.bool)), 3)
+    wanted = whole(Standing(halves, halves > 1), Standing(torch.ones(20), torch.ones(20, dtype=torch.bool)), 3)
     assert all(any(torch.isclose(gain, one) for one in wanted) for gain in stored.gains[:, 2])
     assert torch.allclose(stored.decisions(0.25).gains, stored.gains[:, 1:] - 0.75)
 
 
 def known_half(known):
     half = torch.arange(known.inputs.shape[1]) < known.inputs.shape[1] // 2
-    return torch.where(half, known.solutions, known.inputs)
+    return torch.where(half, known.solution, known.inputs)
 
 
 def test_the_price_decides_whether_the_oracle_is_heard_out(cache) -> None:

@@ -60,12 +60,12 @@ def test_solve_counts_passes_where_the_network_runs_and_asks_the_rule(known) -> 
     assert found.passes == [3, 6, 9, 12]
     assert other.forward["eval"] == 12 * len(test)
     assert found.answers.shape == (4, len(test), 16)
-    assert (found.answers[2] == test.solutions).all()
+    assert (found.answers[2] == test.solution).all()
     assert found.solved.tolist() == [[False] * len(test)] * 2 + [[True] * len(test)] * 2
     assert found.confidence[:, 0].tolist() == pytest.approx([0.1192, 0.5, 0.8808, 0.9820], abs=1e-3)
     watch.remove()
     # `solve` left no hook of its own behind: this pass, outside of every phase, would raise.
-    next(recurse(known.reasoner, test.inputs, test.puzzle_ids, 1))
+    next(recurse(known.reasoner, test.inputs, test.puzzle_id, 1))
 
 
 def test_a_solved_puzzle_step_by_step(capsys, known, tmp_path) -> None:
@@ -82,7 +82,7 @@ def test_a_solved_puzzle_step_by_step(capsys, known, tmp_path) -> None:
     assert "\x1b" not in text  # no colour codes outside of a terminal
     result = json.loads((tmp_path / "out.json").read_text())["results"][0]
     assert result["puzzle"] == line
-    assert result["answer"] == as_line(puzzle, test.solutions[0])
+    assert result["answer"] == as_line(puzzle, test.solution[0])
     assert result["solved"] is True and result["passes"] == 9
     assert [step["solved"] for step in result["steps"]] == [False, False, True]
     assert (tmp_path / "steps.png").read_bytes().startswith(b"\x89PNG")
@@ -119,7 +119,7 @@ def test_several_puzzles_from_standard_input(capsys, monkeypatch, known) -> None
 def test_margins_need_the_solutions_and_cost_nothing(known) -> None:
     puzzle = build_puzzle(known.config)
     test = puzzle.instances("test")
-    plain, informed = (solve(known.reasoner, puzzle, test.inputs, 3, key) for key in (None, test.solutions))
+    plain, informed = (solve(known.reasoner, puzzle, test.inputs, 3, key) for key in (None, test.solution))
     assert plain.margins is None
     assert informed.passes == plain.passes
     assert informed.margins.shape == (3, len(test)) and not informed.margins.requires_grad

@@ -51,7 +51,7 @@ class Oracle(RecursiveReasoner):
     def step(self, inputs: Tensor, puzzle_id: Tensor, y: Tensor, z: Tensor, step: Tensor) -> StepOutput:
         output = super().step(inputs, puzzle_id, y, z, step)
         row = (self.known.inputs.unsqueeze(0) == inputs.unsqueeze(1)).all(-1).int().argmax(1)
-        solution = self.known.solutions[row]
+        solution = self.known.solution[row]
         half = torch.arange(inputs.shape[1]) < inputs.shape[1] // 2
         second = torch.where(half, solution, inputs)
         taken = step.unsqueeze(1)

@@ -32,15 +32,15 @@ def test_demonstrations_are_trained_on_and_test_inputs_held_back(tmp_path: Path)
     assert list(puzzle.tasks) == ["a", "b", "c"] and puzzle.num_puzzle_ids == 30
     trained, tested = puzzle.instances("train"), puzzle.instances("test")
     assert grids(trained.inputs) == [[[1, 0, 0]], [[2, 0, 0]], [[3, 0, 0]], [[4, 0, 0]], [[4, 5, 0]]]
-    assert grids(trained.solutions) == [[[0, 0, 1]], [[0, 0, 2]], [[0, 0, 3]], [[0, 0, 4]], [[0, 5, 4]]]
-    assert trained.puzzle_ids.tolist() == [0, 0, 10, 20, 20]
+    assert grids(trained.solution) == [[[0, 0, 1]], [[0, 0, 2]], [[0, 0, 3]], [[0, 0, 4]], [[0, 5, 4]]]
+    assert trained.puzzle_id.tolist() == [0, 0, 10, 20, 20]
     assert grids(tested.inputs) == [[[1, 2, 5, 0]], [[3, 5, 0]]]
-    assert tested.puzzle_ids.tolist() == [0, 10]
+    assert tested.puzzle_id.tolist() == [0, 10]
     assert [(question.task, question.number, question.answer.tolist()) for question in puzzle.questions] == [
         ("a", 0, [[0, 5, 2, 1]]),
         ("b", 0, [[0, 5, 3]]),
     ]
-    assert (tested.solutions != PAD).all(), "padding does not count"
+    assert (tested.solution != PAD).all(), "padding does not count"
     check_puzzle(puzzle)
 
 
@@ -55,9 +55,9 @@ def test_hidden_outputs_are_unknown_not_wrong(tmp_path: Path) -> None:
     source = write_kaggle(tmp_path, {"a": task(1)}, with_solutions=False)
     puzzle = Arc(test=str(source), side=6, augmentations=3)
     test = puzzle.instances("test")
-    assert (test.solutions == IGNORE).all() and puzzle.questions[0].answer is None
-    assert not puzzle.judge(test.inputs, test.inputs, test.solutions).any()
-    assert (puzzle.view(test, torch.tensor([2])).solutions == IGNORE).all()
+    assert (test.solution == IGNORE).all() and puzzle.questions[0].answer is None
+    assert not puzzle.judge(test.inputs, test.inputs, test.solution).any()
+    assert (puzzle.view(test, torch.tensor([2])).solution == IGNORE).all()
 
 
 def test_a_training_split_of_nothing_but_test_pairs_is_refused(tmp_path: Path) -> None:
@@ -80,12 +80,12 @@ def test_training_on_tasks_of_the_test_set_is_refused_unless_asked_for(tmp_path:
 
 def test_judge_goes_by_the_key_and_padding_does_not_count(two_tasks: Arc) -> None:
     test = two_tasks.instances("test")
-    right = test.solutions.clamp(min=PAD)
-    scribbled = torch.where(test.solutions == IGNORE, 7, right)
+    right = test.solution.clamp(min=PAD)
+    scribbled = torch.where(test.solution == IGNORE, 7, right)
     wrong = right.clone()
     wrong[:, 0] = 9
     for answers, expected in ((right, True), (scribbled, True), (wrong, False)):
-        assert two_tasks.judge(test.inputs, answers, test.solutions).tolist() == [expected] * 2
+        assert two_tasks.judge(test.inputs, answers, test.solution).tolist() == [expected] * 2
     assert not two_tasks.is_solved(test.inputs, right).any()
 
 
@@ -96,11 +96,11 @@ def test_every_view_is_undone_exactly() -> None:
     for number in range(puzzle.views):
         numbers = torch.full((len(test),), number)
         view = puzzle.view(test, numbers)
-        assert torch.equal(view.puzzle_ids, test.puzzle_ids + number)
+        assert torch.equal(view.puzzle_id, test.puzzle_id + number)
         assert torch.equal(puzzle.undo(view.inputs, numbers), test.inputs)
-        answers = puzzle.undo(view.solutions.clamp(min=PAD), numbers)
-        assert torch.equal(answers.masked_fill(answers == PAD, IGNORE), test.solutions)
-        assert puzzle.judge(view.inputs, view.solutions, view.solutions).all()
+        answers = puzzle.undo(view.solution.clamp(min=PAD), numbers)
+        assert torch.equal(answers.masked_fill(answers == PAD, IGNORE), test.solution)
+        assert puzzle.judge(view.inputs, view.solution, view.solution).all()
         images.add(tuple(view.inputs.flatten().tolist()))
     assert len(images) == puzzle.views
     assert torch.equal(puzzle.view(test, torch.zeros(len(test), dtype=torch.long)).inputs, test.inputs)
@@ -118,13 +118,13 @@ def test_views_are_decided_by_their_number_and_the_seed() -> None:
 def test_training_draws_views_with_their_ids_at_random_places(two_tasks: Arc) -> None:
     pair_of_a = two_tasks.instances("train")[torch.zeros(400, dtype=torch.long)]
     drawn = two_tasks.augment(pair_of_a, torch.Generator().manual_seed(0))
-    numbers = drawn.puzzle_ids - pair_of_a.puzzle_ids
+    numbers = drawn.puzzle_id - pair_of_a.puzzle_id
     assert set(numbers.tolist()) == set(range(21))
     corner = two_tasks.view(pair_of_a, numbers)
     in_corner = (drawn.inputs == corner.inputs).all(-1)
     assert 0.2 < in_corner.float().mean() < 0.4
     # Wherever it stands, the grid is the view's, and the answer stands at the same place as the input.
-    filled, answered = (tokens.view(-1, 6, 6) >= 2 for tokens in (drawn.inputs, drawn.solutions))
+    filled, answered = (tokens.view(-1, 6, 6) >= 2 for tokens in (drawn.inputs, drawn.solution))
     assert torch.equal(filled, answered)
     assert torch.equal(drawn.inputs.sort(-1).values[:, -3:], corner.inputs.sort(-1).values[:, -3:])
 

@@ -147,7 +147,7 @@ def test_unique_mazes_have_one_shortest_path(tmp_path):
     train = maze.instances("train")
     boards = train.inputs.view(-1, 8, 8)
     single = only_one_way(distances(boards != WALL, boards == START))
-    assert single[boards == GOAL].all() and maze.is_solved(train.inputs, train.solutions).all()
+    assert single[boards == GOAL].all() and maze.is_solved(train.inputs, train.solution).all()
     assert not torch.equal(train.inputs, Maze(size=8, train=40, test=10, cache_dir=tmp_path).instances("train").inputs)
 
 
@@ -172,8 +172,8 @@ def _images(inputs: torch.Tensor, turns: int, flip: tuple[int, ...]) -> np.ndarr
 def test_maze_hard(tmp_path):
     puzzle = Maze(size=30, min_path=111, train=20, test=4, cache_dir=tmp_path)
     train = puzzle.instances("train")
-    assert ((train.solutions == PATH).sum(1) >= 110).all()
-    assert puzzle.is_solved(train.inputs, train.solutions).all()
+    assert ((train.solution == PATH).sum(1) >= 110).all()
+    assert puzzle.is_solved(train.inputs, train.solution).all()
     assert puzzle.vocab_size == 6 and puzzle.seq_len == 900
 
 
@@ -191,7 +191,7 @@ def test_augmented_mazes_stay_solved(options, images, tmp_path):
     puzzle = Maze(**options, train=50, test=5, augment=True, cache_dir=tmp_path)
     train = puzzle.instances("train")
     drawn = puzzle.augment(train, torch.Generator().manual_seed(0))
-    assert puzzle.is_solved(drawn.inputs, drawn.solutions).all()
+    assert puzzle.is_solved(drawn.inputs, drawn.solution).all()
     one = train[torch.zeros(400, dtype=torch.int64)]
     many = puzzle.augment(one, torch.Generator().manual_seed(0))
     assert len(many.inputs.unique(dim=0)) == images

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_puzzle import Backwards
 
-from latent_rl.envs import Progress, Reward
+from latent_rl.envs import Reward, Standing
 from latent_rl.envs.mdp.dynamics import Dynamics, State, make_dynamics
 from latent_rl.envs.mdp.sampler import Sampler
 
@@ -44,7 +44,7 @@ def test_an_episode_starts_from_the_initial_latents_and_the_inputs():
     state = begin(rules)
     assert torch.equal(state.y, y0.expand(2, 6, WIDTH))
     assert torch.equal(state.z, z0.expand(2, 6, WIDTH))
-    assert torch.equal(state.answers, state.inputs)
+    assert torch.equal(state.answer, state.inputs)
     assert state.step.tolist() == [0, 0]
 
 
@@ -61,7 +61,7 @@ def test_a_step_takes_the_latents_as_they_are():
 def test_rewards_by_hand():
     rules = dynamics()
     state = begin(rules, batch=1)
-    key = state.solutions
+    key = state.solution
     half = torch.cat([key[:, :2], torch.zeros_like(key[:, 2:])], -1)
     start = float(state.quality)
 
@@ -79,7 +79,7 @@ def test_rewards_by_hand():
 @given(st.lists(st.tuples(st.floats(0, 1, width=32), st.booleans()), min_size=2, max_size=8))
 def test_the_gains_of_an_episode_sum_to_the_difference_of_its_ends(path):
     reward = Reward(pass_cost=0.25, solve_bonus=2.0)
-    states = [Progress(torch.tensor([quality]), torch.tensor([solved])) for quality, solved in path]
+    states = [Standing(torch.tensor([quality]), torch.tensor([solved])) for quality, solved in path]
     total = sum(float(reward(a, b, 1)) + 0.25 for a, b in zip(states, states[1:], strict=False))
     first, last = path[0], path[-1]
     assert total == pytest.approx(last[0] - first[0] + 2.0 * (last[1] - first[1]), abs=1e-4)
@@ -92,7 +92,7 @@ def test_the_gains_of_an_episode_sum_to_the_difference_of_its_ends(path):
 def test_termination(halt, solve, terminate_on_solved, terminated):
     rules = dynamics(terminate_on_solved=terminate_on_solved)
     state = begin(rules)
-    step = act(rules, state, state.solutions if solve else state.inputs, halt)
+    step = act(rules, state, state.solution if solve else state.inputs, halt)
     assert step.state.solved.tolist() == [solve] * 2
     assert step.terminated.tolist() == [terminated] * 2
     assert step.truncated.tolist() == [False] * 2
@@ -103,10 +103,10 @@ def test_a_share_of_episodes_goes_on_after_it_is_solved():
     instances = Backwards(train=20, test=5).instances("train")[torch.arange(4000) % 20]
     seeds = torch.randint(2**62, (4000,), generator=torch.Generator().manual_seed(0))
     state = rules.start(instances, seeds)
-    first = act(rules, state, state.solutions)
+    first = act(rules, state, state.solution)
     assert first.state.solved.all()
     assert first.terminated.float().mean() == pytest.approx(0.9, abs=0.02)
-    again = act(rules, first.state, state.solutions)
+    again = act(rules, first.state, state.solution)
     assert torch.equal(again.terminated, first.terminated), "which episodes end is decided once for each"
 
 

@@ -90,7 +90,7 @@ def test_a_seed_repeats_the_episodes_and_an_index_picks_one():
     for index in (0, 39):
         observation, info = env.reset(options={"index": index})
         assert np.array_equal(observation["inputs"], key.inputs[index])
-        assert np.array_equal(info["solution"], key.solutions[index])
+        assert np.array_equal(info["solution"], key.solution[index])
 
 
 @pytest.mark.parametrize(

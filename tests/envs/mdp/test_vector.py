@@ -190,7 +190,7 @@ def test_a_restored_run_continues_bit_for_bit():
     assert torch.equal(expected[0], state["episodes"]["inputs"])
 
     # The original run, which never stopped, saw the same: only its first reset is left out.
-    infos = {"solution": env.state_dict()["episodes"]["solutions"]}
+    infos = {"solution": env.state_dict()["episodes"]["solution"]}
     for number in range(20):
         observations, rewards, terminated, truncated, infos = env.step(random_actions(env, infos, 9 + number))
         observations, infos = env.reset(options={"reset_mask": terminated | truncated})

@@ -86,12 +86,12 @@ def test_the_papers_sets(tmp_path):
     assert (len(train), len(test)) == (7200, 200)
     inputs = torch.cat((train.inputs, test.inputs))
     assert len(inputs.unique(dim=0)) == 7400
-    assert puzzle.is_solved(train.inputs, train.solutions).all()
+    assert puzzle.is_solved(train.inputs, train.solution).all()
     counts = (inputs == QUEEN).sum(1).bincount().tolist()
     # 64 boards have one queen, 736 = 92 * 8 seven; what they lack goes to the others in equal parts.
     assert counts[:2] == [0, 64] and counts[7] == 736
     assert max(counts[3:7]) - min(counts[3:7]) <= 1 and len(counts) == 8
-    assert len(train.solutions.unique(dim=0)) == 92
+    assert len(train.solution.unique(dim=0)) == 92
 
 
 def test_large_boards_are_different_and_reproducible(tmp_path):
@@ -101,7 +101,7 @@ def test_large_boards_are_different_and_reproducible(tmp_path):
     puzzle = make(0, "a")
     train, test = puzzle.instances("train"), puzzle.instances("test")
     assert len(torch.cat((train.inputs, test.inputs)).unique(dim=0)) == 350
-    assert puzzle.is_solved(train.inputs, train.solutions).all()
+    assert puzzle.is_solved(train.inputs, train.solution).all()
     assert set((train.inputs == QUEEN).sum(1).tolist()) == set(range(1, 12))
     assert torch.equal(make(0, "b").instances("train").inputs, train.inputs)
     assert not torch.equal(make(1, "a").instances("train").inputs, train.inputs)

@@ -71,7 +71,7 @@ def sudokus(tmp_path_factory) -> dict[int, Sudoku]:
 
 def both_splits(puzzle: Sudoku) -> Instances:
     train, test = puzzle.instances("train"), puzzle.instances("test")
-    return Instances.of(torch.cat([train.inputs, test.inputs]), torch.cat([train.solutions, test.solutions]))
+    return Instances.of(torch.cat([train.inputs, test.inputs]), torch.cat([train.solution, test.solution]))
 
 
 # The solver
@@ -132,7 +132,7 @@ def test_solver_rejects_boards_of_another_shape():
 @pytest.mark.parametrize(("size", "checked"), [(4, 700), (6, 60)])
 def test_generated_puzzles_have_one_solution_by_brute_force(sudokus, size, checked):
     instances = both_splits(sudokus[size])
-    for inputs, solution in zip(instances.inputs[:checked], instances.solutions[:checked], strict=True):
+    for inputs, solution in zip(instances.inputs[:checked], instances.solution[:checked], strict=True):
         assert brute_force((inputs - BLANK).tolist(), size) == [tuple((solution - BLANK).tolist())]
 
 
@@ -141,9 +141,9 @@ def test_generated_puzzles_are_different_consistent_and_in_the_range_of_blanks(s
     puzzle = sudokus[size]
     instances = both_splits(puzzle)
     assert len(instances.inputs.unique(dim=0)) == len(instances)
-    assert puzzle.is_solved(instances.inputs, instances.solutions).all()
+    assert puzzle.is_solved(instances.inputs, instances.solution).all()
     solutions, counts = solve((instances.inputs - BLANK).numpy(), BOX_SHAPES[size])
-    assert (counts == 1).all() and (solutions == (instances.solutions - BLANK).numpy()).all()
+    assert (counts == 1).all() and (solutions == (instances.solution - BLANK).numpy()).all()
     blanks = (instances.inputs == BLANK).sum(1)
     low, high = puzzle.blanks
     assert low <= blanks.min() and blanks.max() <= high == MOST_BLANKS[size]
@@ -186,7 +186,7 @@ def test_generated_sets_repeat_by_seed_and_come_from_the_cache(tmp_path, caplog,
         assert torch.equal(make(0, "a").inputs, first.inputs)
     assert "damaged" in caplog.text
     monkeypatch.setattr(sudoku_generator, "generate", None)  # from here on, calling it fails
-    assert torch.equal(make(0, "a").solutions, first.solutions)
+    assert torch.equal(make(0, "a").solution, first.solution)
 
 
 def test_instances_are_loaded_once(sudokus):
@@ -209,7 +209,7 @@ def test_asking_for_more_puzzles_than_there_are_ends_in_an_error(tmp_path):
 @pytest.mark.parametrize("size", BOX_SHAPES)
 def test_is_solved_fails_on_every_wrong_cell(sudokus, size):
     instances = sudokus[size].instances("test")[:1]
-    inputs, solution = instances.inputs, instances.solutions
+    inputs, solution = instances.inputs, instances.solution
     wrong = solution.repeat(size * size * (size + 2), 1)
     cells = torch.arange(size * size).repeat_interleave(size + 2)
     tokens = torch.arange(size + 2).repeat(size * size)
@@ -243,17 +243,17 @@ def test_augmented_instances_stay_puzzles_with_their_solutions(sudokus, seed, si
     before = puzzle.instances("train")
     copies = before.inputs.clone()
     after = puzzle.augment(before, torch.Generator().manual_seed(seed))
-    assert puzzle.is_solved(after.inputs, after.solutions).all()
+    assert puzzle.is_solved(after.inputs, after.solution).all()
     assert torch.equal((after.inputs == BLANK).sum(1), (before.inputs == BLANK).sum(1))
     assert torch.equal(before.inputs, copies)
     again = puzzle.augment(before, torch.Generator().manual_seed(seed))
-    assert torch.equal(after.inputs, again.inputs) and torch.equal(after.solutions, again.solutions)
+    assert torch.equal(after.inputs, again.inputs) and torch.equal(after.solution, again.solution)
 
 
 @pytest.mark.parametrize("size", BOX_SHAPES)
 def test_each_row_of_a_batch_gets_its_own_symmetry(sudokus, size):
     one = sudokus[size].instances("train")[:1]
-    many = Instances.of(one.inputs.repeat(200, 1), one.solutions.repeat(200, 1))
+    many = Instances.of(one.inputs.repeat(200, 1), one.solution.repeat(200, 1))
     images = sudokus[size].augment(many, torch.Generator().manual_seed(0)).inputs
     assert len(images.unique(dim=0)) > 150
     # The places of the blanks move too, so more than the labels differ.
@@ -307,7 +307,7 @@ def test_real_files_are_read(tmp_path, sample):
     assert puzzle.vocab_size == 11
     both = both_splits(puzzle)
     solutions, counts = solve((both.inputs - BLANK).numpy(), BOX_SHAPES[9])
-    assert (counts == 1).all() and (solutions == (both.solutions - BLANK).numpy()).all()
+    assert (counts == 1).all() and (solutions == (both.solution - BLANK).numpy()).all()
     drawn = Sudoku(9, train=4, test=2, seed=3, train_file=train, test_file=test)
     assert len(drawn.instances("train")) == 4 and len(drawn.instances("test")) == 2
 

@@ -91,8 +91,8 @@ def test_margins_and_distances_are_those_between_successive_steps(run_dir) -> No
     found, _ = measured(model)
     y, z = model.reasoner.initial_latents(len(test))
     reference = model.reasoner.decode(y).detach()
-    for step, output in enumerate(recurse(model.reasoner, test.inputs, test.puzzle_ids, 3)):
-        margin = advantage_margin(reference, output.logits, test.solutions)
+    for step, output in enumerate(recurse(model.reasoner, test.inputs, test.puzzle_id, 3)):
+        margin = advantage_margin(reference, output.logits, test.solution)
         assert found.margin_by_step[step] == pytest.approx(float(margin.mean()), rel=1e-5)
         assert found.margin_quantiles_by_step[step][2] == pytest.approx(float(margin.quantile(0.5)), rel=1e-5)
         assert found.dead_share_by_step[step] == pytest.approx(float((margin <= 1e-4).float().mean()))

@@ -44,11 +44,11 @@ class Knows(RecursiveReasoner):
         self.answers = {}
         for number in range(puzzle.views):
             view = puzzle.view(test, torch.full((len(test),), number))
-            known = view.solutions.masked_fill(view.solutions == IGNORE, PAD)
+            known = view.solution.masked_fill(view.solution == IGNORE, PAD)
             black = torch.full_like(known, PAD)
             black[:, 0] = FIRST_COLOUR
             says = known if number < right_views else black
-            keys = [(int(id), tuple(row)) for id, row in zip(view.puzzle_ids, view.inputs.tolist(), strict=True)]
+            keys = [(int(id), tuple(row)) for id, row in zip(view.puzzle_id, view.inputs.tolist(), strict=True)]
             self.answers |= dict(zip(keys, says, strict=True))
 
     def step(self, inputs: Tensor, puzzle_id: Tensor, y: Tensor, z: Tensor, step: Tensor) -> StepOutput:
@@ -111,7 +111,7 @@ def test_a_search_counts_known_answers_only() -> None:
     reasoner, ledger = Knows(puzzle, right_views=1), Ledger()
     ledger.watch(reasoner.network)
     hidden = test[:]
-    hidden.solutions[:3] = IGNORE
+    hidden.solution[:3] = IGNORE
     found = evaluate_search(reasoner, puzzle, hidden, Search(2), max_steps=1, batch_size=5, ledger=ledger)
     assert found.puzzles == len(test) - 3 and found.passes_per_puzzle == 2 * 2
     assert found.exact_accuracy == found.solved_rate == found.cell_accuracy == found.any_right == 1.0
@@ -157,8 +157,8 @@ def test_train_evaluate_and_solve(
 def test_pictures_show_demonstrations_steps_and_the_answer() -> None:
     puzzle = Arc(side=8, augmentations=3)
     test = puzzle.instances("test")
-    answers = torch.stack([test.inputs[1], test.solutions[1].clamp(min=PAD)])
-    figure = trajectory(puzzle, test.inputs[1], test.solutions[1], answers, torch.tensor([0.2, 0.9]))
+    answers = torch.stack([test.inputs[1], test.solution[1].clamp(min=PAD)])
+    figure = trajectory(puzzle, test.inputs[1], test.solution[1], answers, torch.tensor([0.2, 0.9]))
     labels = [axes.get_xlabel() for axes in figure.axes]
     task = puzzle.tasks[puzzle.questions[1].task]
     assert sum("demonstration" in label for label in labels) == len(task.demonstrations)

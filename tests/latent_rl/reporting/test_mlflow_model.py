@@ -86,7 +86,7 @@ def test_right_answers_keep_order_and_index_over_several_batches(solver, tmp_pat
     texts = [puzzle.render(board) for board in test.inputs]  # drawn boards are understood as well
     index = [f"p{row}" for row in range(len(texts))]
     frame = solver.predict(None, pd.DataFrame({"note": texts, "puzzle": texts}, index=index))
-    assert frame["answer"].tolist() == [as_line(puzzle, board) for board in test.solutions]
+    assert frame["answer"].tolist() == [as_line(puzzle, board) for board in test.solution]
     assert frame["solved"].all()
     assert frame.index.tolist() == index
     assert solver.predict(None, pd.DataFrame({"puzzle": []})).empty
