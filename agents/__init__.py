@@ -1,17 +1,21 @@
 """The recursive reasoner, its policy, learning rules and inference."""
 
 from latent_rl.agents.halting import (
+    RULES,
     AgreeHalt,
     CheckedHalt,
     ConfidentHalt,
-    Decisions,
+    HaltingFeatures,
     HaltingLearner,
     HaltingPolicy,
     HaltingRule,
     LearnedHalt,
     NeverHalt,
-    Thought,
-    halting_features,
+    RuleContext,
+    decisions_of_episodes,
+    decisions_of_steps,
+    make_rule,
+    rule_options,
 )
 from latent_rl.agents.inference import (
     NEGLIGIBLE_MARGIN,
@@ -46,11 +50,12 @@ from latent_rl.agents.network import (
     state_shapes,
 )
 from latent_rl.agents.official import CheckpointError, load_official
-from latent_rl.agents.policy import RecursionPolicy
+from latent_rl.agents.policy import RecursionPolicy, StepGraph
 from latent_rl.agents.targets import TARGETS, DiffusionTargets, TargetGenerator, TerminalTargets
 
 __all__ = [
     "NEGLIGIBLE_MARGIN",
+    "RULES",
     "TABLE",
     "TARGETS",
     "AgreeHalt",
@@ -59,8 +64,8 @@ __all__ = [
     "CheckpointError",
     "ConfidentHalt",
     "ContinueValueLoss",
-    "Decisions",
     "DiffusionTargets",
+    "HaltingFeatures",
     "HaltingLearner",
     "HaltingPolicy",
     "HaltingRule",
@@ -72,6 +77,12 @@ __all__ = [
     "RecursionPolicy",
     "RecursiveReasoner",
     "ReturnHead",
+    "RuleContext",
+    "StepGraph",
+    "decisions_of_episodes",
+    "decisions_of_steps",
+    "make_rule",
+    "rule_options",
     "ReturnValueLoss",
     "SignSGD",
     "Search",
@@ -80,13 +91,11 @@ __all__ = [
     "Taken",
     "TargetGenerator",
     "TerminalTargets",
-    "Thought",
     "advantage_margin",
     "cell_margin",
     "compact_state",
     "guided_logits",
     "is_dead",
-    "halting_features",
     "likelihood_gain",
     "load_compact_state",
     "load_official",

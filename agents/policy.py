@@ -5,9 +5,44 @@ from __future__ import annotations
 import torch
 from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModuleBase
+from torch import Tensor
 
-from latent_rl.agents.halting import HaltingRule, NeverHalt, Thought
+from latent_rl.agents.halting import NeverHalt
 from latent_rl.agents.network import RecursiveReasoner, StepOutput
+
+
+class StepGraph:
+    """Keeps the graph of a recursion step for whoever learns from it: fused training.
+
+    Collectors run a policy under `no_grad`. A policy that was given a `StepGraph` records its step all the same and
+    leaves the outputs here; a learner takes them, once, and back-propagates through them. A later step replaces an
+    output that nobody took (collectors call a policy once on made-up data to learn its keys).
+    """
+
+    def __init__(self) -> None:
+        self._output: StepOutput | None = None
+
+    def __getstate__(self) -> dict:
+        # A graph belongs to the step being learned from; copies and other processes start without one.
+        return {"_output": None}
+
+    def keep(self, output: StepOutput) -> None:
+        """Keep the outputs of a step, rows flattened to `[B, ...]`, with their graph."""
+        self._output = output
+
+    def take(self) -> StepOutput:
+        """Hand out the last step's outputs, once.
+
+        Raises:
+            RuntimeError: nothing to take: no step was recorded, or its output was taken already.
+        """
+        if self._output is None:
+            raise RuntimeError(
+                "no step output to take: a RecursionPolicy that was given this graph leaves one at each of its calls, "
+                "and it is handed out once"
+            )
+        output, self._output = self._output, None
+        return output
 
 
 class RecursionPolicy(TensorDictModuleBase):
@@ -19,56 +54,44 @@ class RecursionPolicy(TensorDictModuleBase):
     | `puzzle_id` | `[*B]` | int64 | read |
     | `y`, `z` | `[*B, P + L, D]` | float32 | read |
     | `step` | `[*B]` | int64 | read: recursion steps taken so far |
-    | `next_y`, `next_z` | `[*B, P + L, D]` | float32 | written, without gradient unless the caller records one |
+    | `next_y`, `next_z` | `[*B, P + L, D]` | float32 | written |
     | `answer` | `[*B, L]` | int64 | written |
-    | `halt` | `[*B]` | int64 | written, 0 or 1 |
+    | `logits` | `[*B, L, V]` | float32 | written: what `answer` was read from |
+    | `q` | `[*B, 2]` | float32 | written: logits (halt, continue) |
+    | `halt` | `[*B]` | int64 | written by the halting rule, 0 or 1, with whatever else the rule writes |
+
+    Nothing that is written carries a gradient unless the caller records one; see `StepGraph` for the graph.
 
     Args:
         reasoner: the network.
-        halting: rule behind `halt`; default `NeverHalt()`.
-        keep_graph: fused training. Collectors run under `no_grad`; with `keep_graph` the step is recorded all the
-            same, what is written is detached, and `take_output` hands the graph to the learner. A later call replaces
-            an output that nobody took (collectors call a policy once on made-up data to learn its keys).
+        halting: module behind `halt`, see `HaltingRule`; default `NeverHalt()`.
+        graph: where each step leaves its graph.
     """
 
     def __init__(
-        self, reasoner: RecursiveReasoner, halting: HaltingRule | None = None, *, keep_graph: bool = False
+        self,
+        reasoner: RecursiveReasoner,
+        halting: TensorDictModuleBase | None = None,
+        *,
+        graph: StepGraph | None = None,
     ) -> None:
         super().__init__()
-        self.in_keys = ["inputs", "puzzle_id", "y", "z", "step"]
-        self.out_keys = ["next_y", "next_z", "answer", "halt"]
         self.reasoner = reasoner
         self.halting = halting if halting is not None else NeverHalt()
-        self.keep_graph = keep_graph
-        self._kept: StepOutput | None = None
-
-    def __getstate__(self) -> dict:
-        # A kept graph belongs to the step being learned from; copies and other processes start without one.
-        return {**self.__dict__, "_kept": None}
+        self.graph = graph
+        self.in_keys = ["inputs", "puzzle_id", "y", "z", "step"]
+        self.out_keys = ["next_y", "next_z", "answer", "logits", "q", *self.halting.out_keys]
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Take one step; writes `out_keys` into `tensordict` and returns it."""
-        if not self.keep_graph:
-            output = self._step(tensordict)
-            return self._write(tensordict, output)
+        if self.graph is None:
+            return self._write(tensordict, self._step(tensordict))
         if torch.is_inference_mode_enabled():
-            raise RuntimeError("keep_graph=True cannot record a gradient in inference mode: use torch.no_grad instead")
+            raise RuntimeError("a graph cannot be recorded in inference mode: use torch.no_grad instead")
         with torch.enable_grad():
-            self._kept = self._step(tensordict)
-        return self._write(tensordict, StepOutput(*(tensor.detach() for tensor in self._kept)))
-
-    def take_output(self) -> StepOutput:
-        """The last step with its graph, rows flattened to `[B, ...]`, once.
-
-        Raises:
-            RuntimeError: nothing to take: `keep_graph` is off, no step was taken, or its output was taken already.
-        """
-        if self._kept is None:
-            raise RuntimeError(
-                "no step output to take: keep_graph=True keeps it at each call of the policy, and it is handed out once"
-            )
-        output, self._kept = self._kept, None
-        return output
+            output = self._step(tensordict)
+        self.graph.keep(output)
+        return self._write(tensordict, StepOutput(*(tensor.detach() for tensor in output)))
 
     def replay(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Take stored steps again, with today's weights and a graph, for all losses that read one batch.
@@ -77,54 +100,44 @@ class RecursionPolicy(TensorDictModuleBase):
             tensordict: any batch shape `[*B]`, with `in_keys`.
 
         Returns:
-            A shallow copy with `next_y`, `next_z`, `answer` replaced and `logits` `[*B, L, V]`, `q` `[*B, 2]` added;
-            `halt` stays what was stored.
+            A shallow copy with `next_y`, `next_z`, `answer`, `logits` and `q` replaced; what the halting rule wrote
+            stays what was stored.
         """
         output = self._step(tensordict)
-        copy = tensordict.copy()
-        shape = tensordict.batch_size
-        values = {
-            "next_y": output.y,
-            "next_z": output.z,
-            "answer": output.logits.argmax(-1),
-            "logits": output.logits,
-            "q": output.q,
-        }
-        return copy.update({key: value.unflatten(0, shape) if shape else value[0] for key, value in values.items()})
+        return _with_rows(tensordict.copy(), _outputs(output))
 
     def _step(self, tensordict: TensorDictBase) -> StepOutput:
         flat = tensordict.select(*self.in_keys).reshape(-1)
         return self.reasoner.step(*(flat[key] for key in self.in_keys))
 
     def _write(self, tensordict: TensorDictBase, output: StepOutput) -> TensorDictBase:
-        thought = self.thought(tensordict, output)
-        action = TensorDict(
-            {"next_y": output.y, "next_z": output.z, "answer": thought.answer, "halt": self.halting(thought)},
-            batch_size=thought.steps_taken.shape,
-        )
-        return tensordict.update(action.reshape(tensordict.batch_size))
-
-    def thought(self, tensordict: TensorDictBase, output: StepOutput) -> Thought:
-        """What a halting rule reads of an observation `[*B]` and the step from it: rows flattened, no gradient."""
         flat = tensordict.select("inputs", "y", "step").reshape(-1)
-        inputs, y, step = flat["inputs"], flat["y"], flat["step"]
-        with torch.no_grad():
-            before = self.reasoner.decode(y).argmax(-1)
-        return Thought(
-            inputs=inputs,
-            # As in the environment, the answer before the first step is the puzzle.
-            previous=torch.where((step == 0).unsqueeze(-1), inputs, before),
-            answer=output.logits.argmax(-1),
-            logits=output.logits.detach(),
-            q=output.q.detach(),
-            y=output.y.detach(),
-            steps_taken=step + 1,
-        )
+        written = _outputs(output)
+        seen = TensorDict({name: value.detach() for name, value in written.items()}, flat.batch_size)
+        seen.update({"inputs": flat["inputs"], "step": flat["step"]})
+        if "previous" in self.halting.in_keys:
+            seen["previous"] = self._previous_answer(flat)
+        decided = self.halting(seen).select(*self.halting.out_keys)
+        return _with_rows(tensordict, {**written, **decided})
 
-    def recall(self, tensordict: TensorDictBase) -> Thought:
-        """The same of steps that were taken, `[*B]`, from the `next_y` that they wrote; no network pass."""
-        flat = tensordict.select("next_y", "next_z").reshape(-1)
-        y = flat["next_y"]
-        with torch.no_grad():
-            output = StepOutput(y, flat["next_z"], self.reasoner.decode(y), self.reasoner.confidence(y))
-        return self.thought(tensordict, output)
+    @torch.no_grad()
+    def _previous_answer(self, flat: TensorDictBase) -> Tensor:
+        """The answer before the step, int64 `[B, L]`; as in the environment, before the first step the puzzle."""
+        before = self.reasoner.decode(flat["y"]).argmax(-1)
+        return torch.where((flat["step"] == 0).unsqueeze(-1), flat["inputs"], before)
+
+
+def _outputs(output: StepOutput) -> dict[str, Tensor]:
+    return {
+        "next_y": output.y,
+        "next_z": output.z,
+        "answer": output.logits.argmax(-1),
+        "logits": output.logits,
+        "q": output.q,
+    }
+
+
+def _with_rows(tensordict: TensorDictBase, values: dict[str, Tensor]) -> TensorDictBase:
+    """`tensordict` of batch shape `[*B]` with values of flattened rows `[B, ...]` added."""
+    shape = tensordict.batch_size
+    return tensordict.update({key: value.unflatten(0, shape) if shape else value[0] for key, value in values.items()})

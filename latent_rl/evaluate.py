@@ -17,7 +17,6 @@ from latent_rl.cli.models import (
     progress_bar,
 )
 from latent_rl.cli.stopping import (
-    RULES,
     add_halting_arguments,
     add_search_arguments,
     check_halting,
@@ -154,10 +153,12 @@ def hold_vote(
 
 def show(console: Console, puzzle: Puzzle, config: Config, found: Evaluation, rule: str) -> None:
     """Print the table and the totals."""
+    from latent_rl.agents import RULES
+
     console.print(step_table(puzzle, found))
     if rule != "never":
         steps = sum(found.active_by_step)
-        console.print(f"stopping rule {rule}: {RULES[rule]}; {steps:.2f} steps a puzzle", soft_wrap=True)
+        console.print(f"stopping rule {rule}: {RULES[rule].when}; {steps:.2f} steps a puzzle", soft_wrap=True)
     show_totals(console, config, found)
 
 
@@ -165,12 +166,14 @@ def show_search(
     console: Console, puzzle: Puzzle, config: Config, found: SearchEvaluation, settings: Search, rule: str
 ) -> None:
     """Say how was searched, and print the totals."""
+    from latent_rl.agents import RULES
+
     how = "as many as needed of at most" if settings.adaptive else "always"
     limit = "" if settings.budget is None else f" and {settings.budget} network passes a puzzle"
     console.print(
         f"{puzzle.name}, {found.puzzles:,} test puzzles\n"
         f"search: {how} {settings.trajectories} trajectories{limit}, noise {settings.noise:g}, chosen by "
-        f"{settings.choose}, stopping rule {rule}: {RULES[rule]}\n"
+        f"{settings.choose}, stopping rule {rule}: {RULES[rule].when}\n"
         f"{found.trajectories_per_puzzle:.2f} trajectories and {found.steps_per_puzzle:.2f} steps a puzzle, at most "
         f"{found.most_passes} passes; some trajectory was right on {found.any_right:.1%} (no accuracy: only the key "
         "knows which)",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from latent_rl import cli
 from latent_rl.cli.models import add_model_arguments, check_counts, open_model, split_settings
-from latent_rl.cli.stopping import RULES, add_halting_arguments, check_halting, chosen_rule
+from latent_rl.cli.stopping import add_halting_arguments, check_halting, chosen_rule
 from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found = solve(trained.reasoner, puzzle, board.unsqueeze(0), steps, halting=rule, guidance=options.guidance)
         _show(console, puzzle, board, found, foresees=foresees)
         if len(found.passes) < steps:
-            console.print(f"stopped after step {len(found.passes)} of {steps}: {RULES[name]}\n")
+            console.print(f"stopped after step {len(found.passes)} of {steps}: {rule.when}\n")
         results.append(_as_json(puzzle, board, found, foresees=foresees))
     if len(boards) > 1:
         console.print(f"{sum(result['solved'] for result in results)} of {len(boards)} puzzles solved")

@@ -11,7 +11,8 @@ from latent_rl.config import DEFAULT_PRESET, Config, dump, load_config, load_res
 from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
-    from latent_rl.storage import Summary
+    from latent_rl.storage import Evaluation, Summary
+    from latent_rl.training import Run
 
 EXAMPLE = """\
   python -m latent_rl.train
@@ -30,59 +31,116 @@ def train(config: Config, run_dir: Path, *, resume: bool = False, init: Path | N
         KeyboardInterrupt: after a signal, once the update in work is done and saved.
     """
     # Late: torch, torchrl and MLflow take seconds to load, and `--help` or a typo should not wait for them.
+    from latent_rl.measuring import hold_vote
     from latent_rl.reporting.mlflow_run import start_tracking
-    from latent_rl.storage import Summary, write_history
-    from latent_rl.training import Every, Interruption, Progress, Session
+    from latent_rl.reporting.run_results import evaluation_metrics, result_figures, save_figures, training_metrics
+    from latent_rl.training import Every, Interruption, Progress, assemble, budget_share, restore, save, weighted_sum
 
-    session = Session(config, init)
-    mlflow_run_id = session.restore(run_dir) if resume else None
+    run = assemble(config, init)
+    collection, experience, losses = run.collection, run.experience, run.losses
+    learner, halting = run.learner, run.halting
+    mlflow_run_id = restore(run, run_dir) if resume else None
     # Only now: a start that is refused leaves nothing behind, and a refused resume leaves the run as it was.
     prepare_run_dir(run_dir, config)
-    chart = Every(config.tracking.every_updates, session.updates)
-    points = config.evaluation.points
-    evaluation = (
-        Every(config.evaluation.every_updates, session.updates)
-        if points is None
-        else Every(1 / points, session.budget_share)
-    )
-    save = Every(config.checkpoint_every_seconds, session.train_seconds)
+    baseline, share = config.baseline_passes_per_puzzle, budget_share(config.budget, run.spent)
+    chart_due = Every(config.tracking.every_updates, learner.updates)
+    save_due = Every(config.checkpoint_every_seconds, run.clock.seconds)
+    if config.evaluation.points is None:
+        evaluation_due = Every(config.evaluation.every_updates, learner.updates)
+    else:
+        evaluation_due = Every(1 / config.evaluation.points, share)
 
-    with (
-        start_tracking(config, mlflow_run_id) as tracker,
-        Progress(session, run_dir) as progress,
-        Interruption() as interruption,
-    ):
-        batches = session.collect()
-        while not session.budget_spent and not interruption.requested:
-            with session.training_clock():
-                batch = next(batches)
-                metrics = session.learn(batch)
-            progress.advance(metrics)
-            if chart.due(session.updates):
-                tracker.update(session, batch, metrics)
+    with start_tracking(config, mlflow_run_id) as tracker, Progress() as progress, Interruption() as interruption:
+        progress.say(describe(run, run_dir))
+        while share < 1.0 and not interruption.requested:
+            with run.clock:
+                batch = next(collection)
+                with run.ledger.phase("update"):
+                    for steps in experience(batch):
+                        found = {name: loss(steps) for name, loss in losses.items()}
+                        total, metrics = weighted_sum(found, run.loss_weights)
+                        metrics |= learner.step(total)
+                metrics |= halting.learn(batch)
+            spent = run.spent
+            share = budget_share(config.budget, spent)
+            progress.advance(spent, share, metrics)
+            if chart_due.due(spent.updates):
+                tracker.metrics(training_metrics(batch, metrics, spent), spent.updates)
             # The last evaluation of all is the one on all test puzzles, below.
-            reached = session.updates if points is None else session.budget_share
-            if evaluation.due(reached) and not session.budget_spent:
-                found = session.evaluate(config.evaluation.puzzles)
-                tracker.evaluation(session, found)
-                progress.evaluated(found)
-            if save.due(session.train_seconds):
-                session.save(run_dir, tracker.run_id)
+            if evaluation_due.due(spent.updates if config.evaluation.points is None else share) and share < 1.0:
+                evaluation = measure(run, config.evaluation.puzzles)
+                tracker.metrics(evaluation_metrics(evaluation, spent, baseline), spent.updates)
+                progress.evaluated(spent, evaluation)
+            if save_due.due(spent.seconds):
+                save(run, run_dir, tracker.run_id)
 
-        model_file = session.save(run_dir, tracker.run_id)
+        model_file = save(run, run_dir, tracker.run_id)
         if interruption.requested:
             progress.say(f"stopped and saved; go on with: python -m latent_rl.train --resume {run_dir}")
             raise KeyboardInterrupt
-        progress.say(f"measuring on all {len(session.test_instances)} test puzzles")
-        found = session.evaluate()
-        session.hold_vote()
-        progress.evaluated(found)
-        summary = Summary.of(session, found, model_file, tracker.run_id)
-        write_history(run_dir, session.history)
-        summary.write(run_dir)
-        tracker.evaluation(session, found)
-        tracker.finish(session, summary, found, run_dir)
+        progress.say(f"measuring on all {len(run.puzzle.instances('test'))} test puzzles")
+        spent, evaluation = run.spent, measure(run)
+        election = hold_vote(learner.averaged_reasoner, run.puzzle, config, run.ledger)
+        progress.evaluated(spent, evaluation)
+        summary = summarize(run, evaluation, election.pass_at if election else {}, model_file, tracker.run_id)
+        run.history.write(run_dir)
+        tracker.artifact(summary.write(run_dir))
+        tracker.metrics(evaluation_metrics(evaluation, spent, baseline, election), spent.updates)
+        for path in save_figures(result_figures(run, evaluation, election), run_dir):
+            tracker.artifact(path, "figures")
+        tracker.model(model_file, run.puzzle)
     return summary
+
+
+def measure(run: Run, puzzles: int | None = None) -> Evaluation:
+    """Measure the averaged weights on the first `puzzles` test puzzles (all of them if None), and remember it."""
+    from latent_rl.measuring import evaluate
+
+    found = evaluate(
+        run.learner.averaged_reasoner,
+        run.puzzle,
+        run.puzzle.instances("test")[:puzzles],
+        max_steps=run.config.env.max_steps,
+        batch_size=run.config.evaluation.batch_size,
+        ledger=run.ledger,
+        halting=run.halting.rule,
+    )
+    run.history.add(run.spent, found)
+    return found
+
+
+def summarize(
+    run: Run, found: Evaluation, pass_at: dict[str, float], model_file: Path, mlflow_run_id: str | None
+) -> Summary:
+    """The summary of a run whose final evaluation is `found`."""
+    from latent_rl.storage import Summary
+
+    return Summary.of(
+        found,
+        run.spent,
+        run.config.baseline_passes_per_puzzle,
+        puzzle=run.puzzle.name,
+        scheme=run.config.scheme,
+        seed=run.config.seed,
+        device=str(run.device),
+        parameters=count_parameters(run),
+        pass_at=pass_at,
+        checkpoint=str(model_file),
+        mlflow_run_id=mlflow_run_id,
+    )
+
+
+def describe(run: Run, run_dir: Path) -> str:
+    """What is about to be trained, in one line."""
+    return (
+        f"{run.puzzle.name}: scheme {run.config.scheme}, {count_parameters(run):,} parameters on {run.device}, "
+        f"run directory {run_dir}"
+    )
+
+
+def count_parameters(run: Run) -> int:
+    """Trainable numbers of the network."""
+    return sum(parameter.numel() for parameter in run.reasoner.parameters())
 
 
 def choose_run_dir(config: Config) -> Path:
@@ -134,7 +192,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     summary = train(config, run_dir, resume=options.resume is not None, init=options.init)
     cli.write_json(options.json, summary.model_dump())
     if str(options.json) != "-":
-        summary.print(tracking_uri=config.tracking.uri if config.tracking.enabled else None)
+        from latent_rl.reporting.summary import show
+
+        show(summary, tracking_uri=config.tracking.uri if config.tracking.enabled else None)
 
 
 if __name__ == "__main__":

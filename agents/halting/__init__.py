@@ -1,19 +1,31 @@
 """When to stop: rules that cost no network pass, and a policy that learns it by PPO."""
 
-from latent_rl.agents.halting.policy import HaltingPolicy, LearnedHalt, halting_features
-from latent_rl.agents.halting.ppo import Decisions, HaltingLearner
-from latent_rl.agents.halting.rules import AgreeHalt, CheckedHalt, ConfidentHalt, HaltingRule, NeverHalt, Thought
+from latent_rl.agents.halting.policy import HaltingFeatures, HaltingPolicy, LearnedHalt
+from latent_rl.agents.halting.ppo import HaltingLearner, decisions_of_episodes, decisions_of_steps
+from latent_rl.agents.halting.registry import RULES, make_rule, rule_options
+from latent_rl.agents.halting.rules import (
+    AgreeHalt,
+    CheckedHalt,
+    ConfidentHalt,
+    HaltingRule,
+    NeverHalt,
+    RuleContext,
+)
 
 __all__ = [
+    "RULES",
     "AgreeHalt",
     "CheckedHalt",
     "ConfidentHalt",
-    "Decisions",
+    "HaltingFeatures",
     "HaltingLearner",
     "HaltingPolicy",
     "HaltingRule",
     "LearnedHalt",
     "NeverHalt",
-    "Thought",
-    "halting_features",
+    "RuleContext",
+    "decisions_of_episodes",
+    "decisions_of_steps",
+    "make_rule",
+    "rule_options",
 ]

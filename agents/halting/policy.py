@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torchrl.envs.utils import ExplorationType, exploration_type
-from torchrl.modules import MLP
+from typing import Any
 
-from latent_rl.agents.halting.rules import HaltingRule, Thought
+import torch
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModule, TensorDictModuleBase, TensorDictSequential
+from torch import Tensor, nn
+from torch.distributions import Bernoulli
+from torchrl.envs.utils import ExplorationType
+from torchrl.modules import MLP, ProbabilisticActor
+
+from latent_rl.agents.halting.rules import HaltingRule, RuleContext
 
 READINGS = 7
-"""Features beside the first position of `y`."""
+"""Features beside the first position of `next_y`."""
 
 
-def halting_features(thought: Thought) -> Tensor:
-    """What the halting policy decides on, float32 `[B, D + READINGS]`; no network pass, no answer key.
+class HaltingFeatures(TensorDictModuleBase):
+    """Writes `features`, float32 `[B, D + READINGS]`: what the halting policy decides on, without pass or answer key.
 
-    The first position of `y`, which the q head reads, then: both q logits; the share of cells that the step changed;
-    how far the best token of a cell leads over the second, for the least sure cell and on average (`log(1 + gap)`,
-    because stable-max logits have no bound); the steps taken, and one over them.
+    The first position of `next_y`, which the q head reads, then: both q logits; the share of cells that the step
+    changed; how far the best token of a cell leads over the second, for the least sure cell and on average
+    (`log(1 + gap)`, because stable-max logits have no bound); the steps taken, and one over them.
     """
-    best, second = thought.logits.topk(2, dim=-1).values.unbind(-1)
-    lead = (best - second).log1p()
-    steps = thought.steps_taken.float()
-    changed = (thought.answer != thought.previous).float().mean(-1)
-    readings = [thought.q[:, 0], thought.q[:, 1], changed, lead.amin(-1), lead.mean(-1), steps, 1 / steps]
-    return torch.cat((thought.y[:, 0].float(), torch.stack(readings, dim=-1)), dim=-1)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.in_keys = ["next_y", "logits", "q", "answer", "previous", "step"]
+        self.out_keys = ["features"]
+
+    @torch.no_grad()
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        best, second = tensordict["logits"].topk(2, dim=-1).values.unbind(-1)
+        lead = (best - second).log1p()
+        steps = (tensordict["step"] + 1).float()
+        changed = (tensordict["answer"] != tensordict["previous"]).float().mean(-1)
+        now, later = tensordict["q"].unbind(-1)
+        readings = [now, later, changed, lead.amin(-1), lead.mean(-1), steps, 1 / steps]
+        features = torch.cat((tensordict["next_y"][:, 0].float(), torch.stack(readings, dim=-1)), dim=-1)
+        return tensordict.set("features", features)
 
 
 class HaltingPolicy(nn.Module):
-    """`P(halt)` and the value of going on by this policy, both functions of `halting_features`.
+    """`P(halt)` and the value of going on by this policy, both functions of `HaltingFeatures`.
 
     Args:
         width: of the reasoner (D).
@@ -77,16 +92,83 @@ class HaltingPolicy(nn.Module):
         return self.scale(features.flatten(0, -2)).view_as(features)
 
 
-class LearnedHalt(HaltingRule):
-    """Halt as a `HaltingPolicy` says: sampled, or, under deterministic exploration, above a threshold."""
+class HaltDistribution(Bernoulli):
+    """A Bernoulli over `halt` as the environment takes it, int64; deterministic: 1 above a threshold.
 
-    def __init__(self, policy: HaltingPolicy, threshold: float = 0.5) -> None:
-        self.policy = policy
+    Torch's own samples floats, and its mode at a probability of exactly 0.5, where an untrained policy starts, is nan.
+    """
+
+    def __init__(self, probs: Tensor, threshold: float = 0.5) -> None:
+        super().__init__(probs=probs)
         self.threshold = threshold
 
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 (torch's own signature)
+        return super().sample(sample_shape).long()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return super().log_prob(value.to(self.probs.dtype))
+
+    @property
+    def deterministic_sample(self) -> Tensor:
+        return (self.probs > self.threshold).long()
+
+
+def halting_actor(policy: HaltingPolicy, threshold: float = 0.5) -> ProbabilisticActor:
+    """The policy as TorchRL's actor: reads `features`, writes `probs`, `halt` and `halt_log_prob`, each `[*B]`."""
+    return ProbabilisticActor(
+        TensorDictModule(MethodOf(policy, "probability"), ["features"], ["probs"]),
+        in_keys=["probs"],
+        out_keys=["halt"],
+        distribution_class=HaltDistribution,
+        distribution_kwargs={"threshold": threshold},
+        default_interaction_type=ExplorationType.RANDOM,
+        return_log_prob=True,
+        log_prob_key="halt_log_prob",
+    )
+
+
+class LearnedHalt(HaltingRule):
+    """Halt as a `HaltingPolicy` says: sampled, or, under deterministic exploration, above a threshold.
+
+    Writes `features` and `halt_log_prob` beside `halt`: what PPO learns from.
+
+    Args:
+        policy: decides.
+        threshold: of the deterministic choice, in (0, 1).
+    """
+
+    when = "the model's halting policy says so"
+    out_keys = ["features", "halt", "halt_log_prob"]
+
+    def __init__(self, policy: HaltingPolicy, threshold: float = 0.5) -> None:
+        super().__init__()
+        if not 0.0 < threshold < 1.0:
+            raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")
+        features = HaltingFeatures()
+        self.in_keys = features.in_keys
+        self.policy = policy
+        self._decision = TensorDictSequential(features, halting_actor(policy, threshold))
+
+    @classmethod
+    def build(cls, context: RuleContext, **options: Any) -> LearnedHalt:
+        if context.policy is None:
+            raise ValueError("there is no halting policy to stop by: give the model one with python -m latent_rl.halt")
+        return cls(context.policy, **options)
+
+    def decide(self, step: TensorDictBase) -> Tensor:
+        return self.forward(step.copy())["halt"]
+
     @torch.no_grad()
-    def __call__(self, thought: Thought) -> Tensor:
-        probability = self.policy.probability(halting_features(thought))
-        if exploration_type() in (None, ExplorationType.RANDOM):
-            return torch.bernoulli(probability).long()
-        return (probability > self.threshold).long()
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        return tensordict.update(self._decision(tensordict.select(*self.in_keys)).select(*self.out_keys))
+
+
+class MethodOf(nn.Module):
+    """One method of a policy as a module."""
+
+    def __init__(self, policy: HaltingPolicy, method: str) -> None:
+        super().__init__()
+        self.policy, self.method = policy, method
+
+    def forward(self, features: Tensor) -> Tensor:
+        return getattr(self.policy, self.method)(features)

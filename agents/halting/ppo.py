@@ -1,48 +1,61 @@
-"""Learning when to stop by clipped PPO, from features of steps that were taken anyway: no network pass is spent."""
+"""Learning when to stop by clipped PPO, from features of steps that were taken anyway: no network pass is spent.
+
+A *decision* is one chance to stop, after a recursion step. Decisions are tensordicts `[N, T]`: `N` episodes (or rows of
+a collector) at `T` steps each, in their order.
+
+| key | shape | dtype | |
+| --- | --- | --- | --- |
+| `features` | `[N, T, F]` | float32 | `HaltingFeatures` after the step |
+| `open` | `[N, T]` | bool | whether there was a choice at all; false where the environment had ended the episode |
+| `halt`, `halt_log_prob` | `[N, T]` | int64, float32 | what was chosen, and how likely; absent if not yet chosen |
+| `next`, `features` | `[N, T, F]` | float32 | after the step that follows |
+| `next`, `reward` | `[N, T, 1]` | float32 | of that step, if the agent goes on; stopping earns nothing |
+| `next`, `done` | `[N, T, 1]` | bool | whether that step is the last there is |
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from tensordict import TensorDict
+from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModule
 from torch import Tensor, nn
-from torch.distributions import Bernoulli
 from torchrl.envs.utils import ExplorationType, set_exploration_type
-from torchrl.modules import ProbabilisticActor
 from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
-from latent_rl.agents.halting.policy import HaltingPolicy
+from latent_rl.agents.halting.policy import HaltingPolicy, MethodOf, halting_actor
 
 
-@dataclass(frozen=True)
-class Decisions:
-    """Chances to stop of `N` episodes (or rows of a collector) at `T` steps each, in their order.
+def decisions_of_episodes(features: Tensor, rewards: Tensor) -> TensorDict:
+    """The decisions `[N, S - 1]`, not yet made, in episodes of `S` steps that nobody stopped.
 
-    Attributes:
-        features: float32 `[N, T, F]`, `halting_features` after each step.
-        gains: float32 `[N, T]`, reward of the step that follows if the agent goes on; stopping earns nothing.
-        next_features: float32 `[N, T, F]`, after that step.
-        ends: bool `[N, T]`, whether the step that follows is the last there is.
-        open: bool `[N, T]`, whether there was a choice at all; false where the environment had ended the episode.
+    Args:
+        features: float32 `[N, S, F]`, after each step.
+        rewards: float32 `[N, S]`, of each step.
     """
+    done = torch.zeros_like(rewards[:, 1:], dtype=torch.bool)
+    done[:, -1] = True
+    following = {"features": features[:, 1:], "reward": rewards[:, 1:, None], "done": done.unsqueeze(-1)}
+    values = {"features": features[:, :-1], "open": torch.ones_like(done), "next": following}
+    return TensorDict(values, done.shape)
 
-    features: Tensor
-    gains: Tensor
-    next_features: Tensor
-    ends: Tensor
-    open: Tensor
 
-    @classmethod
-    def of_full_episodes(cls, features: Tensor, rewards: Tensor) -> Decisions:
-        """The choices in episodes `[N, S]` that nobody stopped; after the last step there is none."""
-        ends = torch.zeros_like(rewards[:, 1:], dtype=torch.bool)
-        ends[:, -1] = True
-        return cls(features[:, :-1], rewards[:, 1:], features[:, 1:], ends, torch.ones_like(ends))
+def decisions_of_steps(steps: TensorDictBase) -> TensorDict:
+    """The decisions `[N, T]` in collected steps `[N, T + 1]`; the last step only shows what the one before it led to.
+
+    Args:
+        steps: holds `features`, `halt`, `halt_log_prob` `[N, T + 1]`, and under `next` `reward` and `done`
+            `[N, T + 1, 1]`.
+    """
+    # The environment ended the episode, not the agent: there was no choice, and nothing follows.
+    over = steps["next", "done"].squeeze(-1) & ~steps["halt"].bool()
+    chosen = steps.select("features", "halt", "halt_log_prob")[:, :-1]
+    following = {"features": steps["features"][:, 1:], "reward": steps["next", "reward"][:, 1:]}
+    following["done"] = over[:, 1:].unsqueeze(-1)
+    return TensorDict({**chosen, "open": ~over[:, :-1], "next": following}, chosen.batch_size)
 
 
 class HaltingLearner:
@@ -70,16 +83,8 @@ class HaltingLearner:
         minibatch: int = 1024,
     ) -> None:
         self.policy, self.epochs, self.minibatch = policy, epochs, minibatch
-        probability = TensorDictModule(_Call(policy, "probability"), ["features"], ["probs"])
-        self.actor = ProbabilisticActor(
-            probability,
-            in_keys=["probs"],
-            out_keys=["halt"],
-            distribution_class=Bernoulli,
-            return_log_prob=True,
-            log_prob_key="halt_log_prob",
-        )
-        critic = TensorDictModule(_Call(policy, "value"), ["features"], ["state_value"])
+        self.actor = halting_actor(policy)
+        critic = TensorDictModule(MethodOf(policy, "value"), ["features"], ["state_value"])
         # The policy's own parameters: TorchRL need not keep a second set of them.
         self.loss = ClipPPOLoss(
             self.actor,
@@ -93,46 +98,36 @@ class HaltingLearner:
         self.advantage = GAE(gamma=1.0, lmbda=lmbda, value_network=critic)
         self.optimizer = torch.optim.Adam(policy.parameters(), lr=lr)
 
-    def learn(self, decisions: Decisions, halt: Tensor | None = None) -> dict[str, Tensor]:
-        """Learn from decisions taken with the policy as it is.
+    def learn(self, decisions: TensorDictBase) -> dict[str, Tensor]:
+        """Learn from decisions `[N, T]` made with the policy as it is.
 
-        Args:
-            decisions: where there was a choice, and what going on brought.
-            halt: bool `[N, T]`, what was chosen. None samples it here: where going on is known for every step, each
-                step can serve as the start of an episode, also those that the policy would not reach.
+        Where `halt` is absent the choices are sampled here: where going on is known for every step, each step can
+        serve as the start of an episode, also those that the policy would not reach.
 
         Returns:
             Means over the gradient steps of what the loss reports, and `halt_share`, the share of stops; detached.
         """
+        self.policy.observe(decisions["features"])
         with torch.no_grad(), set_exploration_type(ExplorationType.RANDOM):
-            if halt is None:
-                self.policy.observe(decisions.features)
-            batch = self.actor(TensorDict({"features": decisions.features}, decisions.gains.shape))
-            if halt is not None:
-                batch["halt"] = halt.float()
-                batch["halt_log_prob"] = Bernoulli(batch["probs"]).log_prob(batch["halt"])
-                self.policy.observe(decisions.features)
-            stopped = batch["halt"].bool()
-            done = (stopped | decisions.ends | ~decisions.open).unsqueeze(-1)
-            batch["next"] = TensorDict(
-                {
-                    "features": decisions.next_features,
-                    "reward": (decisions.gains * ~stopped).unsqueeze(-1),
-                    "done": done,
-                    "terminated": done,
-                },
-                batch.batch_size,
-            )
+            batch = decisions.copy()
+            if "halt" not in batch.keys():
+                batch = self.actor(batch)
+            stopped = batch["halt"].bool().unsqueeze(-1)
+            following = batch["next"].copy()
+            following["reward"] = following["reward"] * ~stopped
+            following["done"] = following["done"] | stopped | ~batch["open"].unsqueeze(-1)
+            following["terminated"] = following["done"]
+            batch["next"] = following
             self.advantage(batch)
-        flat = batch.exclude("next")[decisions.open]
+        flat = batch.exclude("next")[batch["open"]]
         reports = []
         for _ in range(self.epochs):
             for part in torch.randperm(len(flat), device=flat["halt"].device).split(self.minibatch):
                 reports.append(self._step(flat[part]))
         means = {name: torch.stack([report[name] for report in reports]).mean() for name in reports[0]}
-        return {**means, "halt_share": flat["halt"].mean()}
+        return {**means, "halt_share": flat["halt"].float().mean()}
 
-    def _step(self, batch: TensorDict) -> dict[str, Tensor]:
+    def _step(self, batch: TensorDictBase) -> dict[str, Tensor]:
         found = self.loss(batch)
         total = sum(value for name, value in found.items() if name.startswith("loss_"))
         self.optimizer.zero_grad()
@@ -147,14 +142,3 @@ class HaltingLearner:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.policy.load_state_dict(state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
-
-
-class _Call(nn.Module):
-    """One method of a policy as a module."""
-
-    def __init__(self, policy: HaltingPolicy, method: str) -> None:
-        super().__init__()
-        self.policy, self.method = policy, method
-
-    def forward(self, features: Tensor) -> Tensor:
-        return getattr(self.policy, self.method)(features)

@@ -1,60 +1,103 @@
-"""Rules that say when a puzzle has been thought about enough; none costs a network pass or sees an answer key."""
+"""Rules that say when a row has thought enough; none costs a network pass or sees an answer key.
+
+A new rule is one file: a subclass of `HaltingRule` and an entry in `RULES`.
+"""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 from torchrl.envs.utils import ExplorationType, exploration_type
 
+if TYPE_CHECKING:
+    from latent_rl.agents.halting.policy import HaltingPolicy
+
 
 @dataclass(frozen=True)
-class Thought:
-    """What a rule may read after a recursion step, of `B` rows.
+class RuleContext:
+    """What a rule may be built from.
 
     Attributes:
-        inputs: int64 `[B, L]`, the puzzle.
-        previous: int64 `[B, L]`, the answer before the step; before the first step, the puzzle itself.
-        answer: int64 `[B, L]`, the answer after it.
-        logits: float32 `[B, L, V]`, that `answer` was read from.
-        q: float32 `[B, 2]`, logits (halt, continue) after the step.
-        y: float32 `[B, P + L, D]`, the answer latent after the step.
-        steps_taken: int64 `[B]`, steps of the episode, this one included.
+        max_steps: recursion steps of an episode.
+        is_solved: the puzzle's own rule, `(inputs, answers) -> bool [B]`, both int64 `[B, L]`; None if it has none.
+        policy: the model's halting policy; None if it has none.
+        knows_when_right: whether the first output of the q head was trained.
     """
 
-    inputs: Tensor
-    previous: Tensor
-    answer: Tensor
-    logits: Tensor
-    q: Tensor
-    y: Tensor
-    steps_taken: Tensor
+    max_steps: int
+    is_solved: Callable[[Tensor, Tensor], Tensor] | None = None
+    policy: HaltingPolicy | None = None
+    knows_when_right: bool = True
 
 
-class HaltingRule(ABC):
-    """Decides which rows of a batch end their episode after the step just taken."""
+class HaltingRule(TensorDictModuleBase):
+    """Decides which rows end their episode after the recursion step just taken.
+
+    A rule reads these keys of a step, rows flattened to `[B]`, no gradient, and names those it needs in `in_keys`:
+
+    | key | shape | dtype | |
+    | --- | --- | --- | --- |
+    | `inputs` | `[B, L]` | int64 | the puzzle |
+    | `previous` | `[B, L]` | int64 | the answer before the step; before the first step, the puzzle itself |
+    | `answer` | `[B, L]` | int64 | the answer after it |
+    | `logits` | `[B, L, V]` | float32 | that `answer` was read from |
+    | `q` | `[B, 2]` | float32 | logits (halt, continue) after the step |
+    | `next_y` | `[B, P + L, D]` | float32 | the answer latent after the step |
+    | `step` | `[B]` | int64 | steps of the episode before this one |
+
+    and writes `halt`, int64 `[B]`: 1 to halt, 0 to go on.
+
+    Attributes:
+        when: says to a person when the rule stops.
+    """
+
+    when: ClassVar[str]
+    in_keys: ClassVar[list[str]] = []
+    out_keys: ClassVar[list[str]] = ["halt"]
+
+    @classmethod
+    def build(cls, context: RuleContext, **options: Any) -> HaltingRule:
+        """A rule from its surroundings and its options.
+
+        Raises:
+            ValueError: the surroundings lack what the rule reads; the message says what.
+        """
+        return cls(**options)
 
     @abstractmethod
-    def __call__(self, thought: Thought) -> Tensor:
-        """Decide for every row: int64 `[B]`, 1 to halt, 0 to go on."""
+    def decide(self, step: TensorDictBase) -> Tensor:
+        """The choice for every row, int64 or bool `[B]`."""
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        return tensordict.set("halt", self.decide(tensordict).long())
 
 
 class NeverHalt(HaltingRule):
     """Episodes of fixed length: the environment truncates them (DIS, and every official evaluation)."""
 
-    def __call__(self, thought: Thought) -> Tensor:
-        return torch.zeros_like(thought.steps_taken)
+    when = "every step is taken"
+    in_keys = ["step"]
+
+    def decide(self, step: TensorDictBase) -> Tensor:
+        return torch.zeros_like(step["step"])
 
 
 class AgreeHalt(HaltingRule):
     """Halt once a step leaves the answer as it was: two successive answers agree in every cell."""
 
-    def __call__(self, thought: Thought) -> Tensor:
-        return (thought.answer == thought.previous).all(-1).long()
+    when = "two successive answers agree"
+    in_keys = ["answer", "previous"]
+
+    def decide(self, step: TensorDictBase) -> Tensor:
+        return (step["answer"] == step["previous"]).all(-1)
 
 
 class CheckedHalt(HaltingRule):
@@ -64,11 +107,21 @@ class CheckedHalt(HaltingRule):
         is_solved: `(inputs, answers) -> bool [B]`, both int64 `[B, L]`; may not know the answer key.
     """
 
+    when = "the puzzle's own rule confirms the answer"
+    in_keys = ["inputs", "answer"]
+
     def __init__(self, is_solved: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
         self.is_solved = is_solved
 
-    def __call__(self, thought: Thought) -> Tensor:
-        return self.is_solved(thought.inputs, thought.answer).long()
+    @classmethod
+    def build(cls, context: RuleContext, **options: Any) -> CheckedHalt:
+        if context.is_solved is None:
+            raise ValueError("only its key tells whether an answer of this puzzle is right")
+        return cls(context.is_solved, **options)
+
+    def decide(self, step: TensorDictBase) -> Tensor:
+        return self.is_solved(step["inputs"], step["answer"])
 
 
 class ConfidentHalt(HaltingRule):
@@ -84,7 +137,11 @@ class ConfidentHalt(HaltingRule):
         threshold: halt above this probability of being right, in (0, 1); 0.5 is `q_halt > 0`.
     """
 
+    when = "the value head gives the answer a probability above the threshold"
+    in_keys = ["q", "step"]
+
     def __init__(self, *, max_steps: int, exploration: float = 0.1, threshold: float = 0.5) -> None:
+        super().__init__()
         if max_steps < 2:
             raise ValueError(f"max_steps must be at least 2 for a learned stop, got {max_steps}")
         if not 0.0 <= exploration <= 1.0:
@@ -95,11 +152,17 @@ class ConfidentHalt(HaltingRule):
         self.exploration = exploration
         self.least = math.log(threshold / (1 - threshold))
 
-    def __call__(self, thought: Thought) -> Tensor:
-        steps_taken = thought.steps_taken
-        halt = thought.q[:, 0] > self.least
+    @classmethod
+    def build(cls, context: RuleContext, **options: Any) -> ConfidentHalt:
+        if not context.knows_when_right:
+            raise ValueError("it reads the value head, which was not trained")
+        return cls(max_steps=context.max_steps, **options)
+
+    def decide(self, step: TensorDictBase) -> Tensor:
+        halt = step["q"][:, 0] > self.least
         if self.exploration and exploration_type() in (None, ExplorationType.RANDOM):
+            steps_taken = step["step"] + 1
             minimum = torch.randint_like(steps_taken, 2, self.max_steps + 1)
             explores = torch.rand(steps_taken.shape, device=steps_taken.device) < self.exploration
             halt = halt & (~explores | (steps_taken >= minimum))
-        return halt.long()
+        return halt

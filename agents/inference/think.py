@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+from tensordict import TensorDict
+from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
-from latent_rl.agents.halting import HaltingRule, NeverHalt, Thought
+from latent_rl.agents.halting import NeverHalt
 from latent_rl.agents.inference.guidance import guided_logits
 from latent_rl.agents.network import RecursiveReasoner, StepOutput
 
@@ -38,7 +40,7 @@ def think(
     inputs: Tensor,
     puzzle_id: Tensor,
     max_steps: int,
-    halting: HaltingRule | None = None,
+    halting: TensorDictModuleBase | None = None,
     *,
     guidance: float = 1.0,
     noise: Tensor | None = None,
@@ -53,7 +55,7 @@ def think(
         inputs: int64 `[B, L]`.
         puzzle_id: int64 `[B]`.
         max_steps: most steps to take, at least 1.
-        halting: who says when a row is done; nobody by default. Asked deterministically.
+        halting: who says when a row is done, see `HaltingRule`; nobody by default. Asked deterministically.
         guidance: weight w of the readout `l_w = l_u + w (l_c - l_u)` (DIS); the latents go on unguided.
         noise: float32 `[B]`, standard deviation, row by row, of the Gaussian noise on `y` before every step
             (Probabilistic TRM, arXiv 2605.19943); drawn from torch's generator.
@@ -73,9 +75,10 @@ def think(
         output = reasoner.step(inputs, puzzle_id, y, z, torch.full_like(puzzle_id, step))
         logits = guided_logits(reference, output.logits, guidance)
         answer = logits.argmax(-1)
-        thought = Thought(inputs, previous, answer, logits, output.q, output.y, torch.full_like(rows, step + 1))
+        seen = {"inputs": inputs, "previous": previous, "answer": answer, "logits": logits, "q": output.q}
+        seen |= {"next_y": output.y, "step": torch.full_like(rows, step)}
         with set_exploration_type(ExplorationType.DETERMINISTIC):
-            halt = halting(thought).bool()
+            halt = halting(TensorDict(seen, rows.shape))["halt"].bool()
         yield Taken(rows, output, reference, answer, halt)
         y, z, reference, previous = output.y, output.z, output.logits, answer
         if halt.any():

@@ -8,6 +8,11 @@ from torchrl.objectives import LossModule
 class OwnParametersLoss(LossModule):
     """A loss that needs no second, functional set of parameters: nothing here is trained against a lagging copy."""
 
+    heads: tuple = ()
+
+    def prepare(self, trajectories) -> None:
+        """Nothing."""
+
     @property
     def functional(self) -> bool:
         """False: modules are called with the parameters that they have."""

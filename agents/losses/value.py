@@ -201,6 +201,13 @@ class ReturnValueLoss(OwnParametersLoss):
         self.distance = distance
 
     @property
+    def heads(self):
+        return (self.head,)
+
+    def prepare(self, trajectories) -> None:
+        trajectories["value_target"] = self.estimate_targets(trajectories)
+
+    @property
     def in_keys(self) -> list[NestedKey]:
         """What a batch without `value_target` must hold."""
         keys = self.tensor_keys

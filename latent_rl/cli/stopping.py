@@ -13,24 +13,16 @@ if TYPE_CHECKING:
     from latent_rl.envs import Puzzle
     from latent_rl.storage import TrainedModel
 
-RULES = {
-    "never": "every step is taken",
-    "agree": "two successive answers agree",
-    "confident": "the value head gives the answer a probability above --halt-threshold",
-    "rule": "the puzzle's own rule confirms the answer",
-    "learned": "the model's halting policy says so",
-}
-"""Names of the rules and when each one stops."""
-
 
 def add_halting_arguments(parser: cli.Parser) -> None:
     """When to stop, and how to read the answer: `--halt --halt-threshold --guidance`."""
-    rules = "; ".join(f"{name}: {when}" for name, when in RULES.items())
     parser.add_argument(
         "--halt",
-        choices=RULES,
         metavar="RULE",
-        help=f"leave a puzzle alone once this rule says so ({rules}); by default learned if the model can, else never",
+        # In words, not from the registry: that comes with torch, which takes seconds to load. A test compares them.
+        help="leave a puzzle alone once this rule says so: agree (two successive answers agree), confident (the value "
+        "head is sure), rule (the puzzle's own rule confirms the answer), learned (the model's halting policy) or "
+        "never; by default learned if the model can, else never",
     )
     parser.add_argument(
         "--halt-threshold",

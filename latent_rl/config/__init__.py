@@ -12,9 +12,11 @@ from latent_rl.config.loading import (
     scheme_names,
     validate,
 )
-from latent_rl.config.schema import Config, OptimizerConfig
+from latent_rl.config.schema import BudgetConfig, CollectorConfig, Config, OptimizerConfig
 
 __all__ = [
+    "BudgetConfig",
+    "CollectorConfig",
     "Config",
     "DEFAULT_PRESET",
     "OptimizerConfig",

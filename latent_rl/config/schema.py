@@ -96,8 +96,8 @@ class HaltingPPOConfig(Section):
 class HaltingConfig(Section):
     """When the agent itself ends a training episode."""
 
-    rule: Literal["never", "confident", "learned"] = "never"
-    exploration: Fraction = Field(0.1, description="share of steps at which a random minimum length is forced (TRM)")
+    rule: str = Field("never", description="a name of latent_rl.agents.RULES: never, agree, confident, rule, learned")
+    options: dict[str, Any] = Field(default_factory=dict, description="arguments of the rule's constructor")
     ppo: HaltingPPOConfig = HaltingPPOConfig()
 
 

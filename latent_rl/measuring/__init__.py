@@ -27,7 +27,7 @@ from latent_rl.measuring.searching import SearchEvaluation, evaluate_search
 from latent_rl.measuring.solutions import Solutions, solve
 from latent_rl.measuring.stopping import continue_value_is_trained, stopping_rule, value_head_is_trained
 from latent_rl.measuring.tradeoff import Averaged, Point, average, measure_policy, measure_rules
-from latent_rl.measuring.votes import Election, elect
+from latent_rl.measuring.votes import Election, elect, hold_vote
 
 __all__ = [
     "Analysis",
@@ -61,6 +61,7 @@ __all__ = [
     "differing_settings",
     "elect",
     "evaluate",
+    "hold_vote",
     "evaluate_search",
     "make_plans",
     "measure_policy",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from latent_rl.measuring.intervals import Estimate, Ratio, mean_interval, ratio_of_means, share_interval
-from latent_rl.storage import SUMMARY_FILE, Milestone, Summary, read_history
+from latent_rl.storage import SUMMARY_FILE, Evaluation, History, Milestone, Summary
 
 Metric = Literal["solved", "exact"]
 METRICS: tuple[Metric, ...] = ("solved", "exact")
@@ -36,7 +36,7 @@ class Run:
     @classmethod
     def read(cls, scheme: str, seed: int, run_dir: Path) -> Run:
         """The run in a run directory; UserError if it is not finished."""
-        return cls(scheme, seed, run_dir, Summary.read(run_dir), read_history(run_dir))
+        return cls(scheme, seed, run_dir, Summary.read(run_dir), History.read(run_dir).milestones)
 
     @staticmethod
     def finished(run_dir: Path) -> bool:
@@ -45,11 +45,11 @@ class Run:
 
     def accuracy(self, metric: Metric) -> float:
         """Final accuracy on all test puzzles."""
-        return _accuracy(self.history[-1], metric)
+        return _accuracy(self.history[-1].evaluation, metric)
 
     def readout(self, metric: Metric) -> list[tuple[float, float]]:
         """(evaluation passes a puzzle, accuracy) if the answer were read after each recursion step."""
-        last = self.history[-1]
+        last = self.history[-1].evaluation
         accuracies = last.solved_by_step if metric == "solved" else last.accuracy_by_step
         # Older runs did not record it: they took all steps, at the same cost each.
         each = self.summary.eval_passes_per_puzzle / len(accuracies)
@@ -64,11 +64,13 @@ class Run:
 
     def first_reaching(self, target: float, metric: Metric) -> Milestone | None:
         """The first evaluation whose accuracy is at least the target, or None."""
-        return next((milestone for milestone in self.history if _accuracy(milestone, metric) >= target), None)
+        return next(
+            (milestone for milestone in self.history if _accuracy(milestone.evaluation, metric) >= target), None
+        )
 
     def evaluation_speed(self) -> float:
         """Puzzles a second in evaluation: the median over the run's evaluations."""
-        return statistics.median(milestone.puzzles / milestone.seconds for milestone in self.history)
+        return statistics.median(found.puzzles / found.seconds for found in (one.evaluation for one in self.history))
 
 
 @dataclass(frozen=True)
@@ -155,12 +157,12 @@ class Comparison:
                     "scheme": run.scheme,
                     "seed": run.seed,
                     "run_dir": str(run.run_dir),
-                    "summary": run.summary.as_dict(),
+                    "summary": run.summary.model_dump(),
                     "curve": [
                         {
                             "train_passes": milestone.train_passes,
                             "train_seconds": milestone.train_seconds,
-                            "accuracy": _accuracy(milestone, self.metric),
+                            "accuracy": _accuracy(milestone.evaluation, self.metric),
                         }
                         for milestone in run.history
                     ],
@@ -173,8 +175,8 @@ class Comparison:
         }
 
 
-def _accuracy(milestone: Milestone, metric: Metric) -> float:
-    return milestone.solved_rate if metric == "solved" else milestone.exact_accuracy
+def _accuracy(found: Evaluation, metric: Metric) -> float:
+    return found.solved_rate if metric == "solved" else found.exact_accuracy
 
 
 def _target_cost(values: list[float | None]) -> TargetCost:

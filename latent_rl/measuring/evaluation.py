@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -13,52 +12,7 @@ from torch import Tensor
 from latent_rl.agents import HaltingRule, RecursiveReasoner, Taken, advantage_margin, is_dead, think
 from latent_rl.envs import IGNORE, Instances, Puzzle
 from latent_rl.measuring.ledger import Ledger
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What one evaluation found. Lists have one entry a recursion step; accuracies are shares in [0, 1].
-
-    With a halting rule the answer of a puzzle stays what it was when the puzzle was left alone.
-
-    Attributes:
-        puzzles: number of puzzles.
-        accuracy_by_step: share of answers equal to the key.
-        solved_by_step: share of answers that satisfy the puzzle's rule.
-        cells_by_step: mean share of counted cells that equal the key.
-        passes_per_puzzle: network passes spent on a puzzle, as the ledger counted them.
-        seconds: wall-clock time.
-        margin_by_step: mean advantage margin of the step, in logits (`latent_rl.agents.inference.guidance`); the
-            reference of the first step is decoded from the initial latent, which costs no network pass. Over the
-            puzzles that took the step; 0 if none did.
-        dead_share_by_step: share of puzzles on which the step was dead compute: its margin is negligible, so that
-            going its way, however far, makes the answer key no likelier. Over the puzzles that took the step.
-        active_by_step: share of puzzles that took the step.
-        passes_by_step: network passes spent on a puzzle up to and with each step, as the ledger counted them.
-    """
-
-    puzzles: int
-    accuracy_by_step: list[float]
-    solved_by_step: list[float]
-    cells_by_step: list[float]
-    passes_per_puzzle: float
-    seconds: float
-    margin_by_step: list[float] = field(default_factory=list)
-    dead_share_by_step: list[float] = field(default_factory=list)
-    active_by_step: list[float] = field(default_factory=list)
-    passes_by_step: list[float] = field(default_factory=list)
-
-    @property
-    def exact_accuracy(self) -> float:
-        return self.accuracy_by_step[-1]
-
-    @property
-    def solved_rate(self) -> float:
-        return self.solved_by_step[-1]
-
-    @property
-    def cell_accuracy(self) -> float:
-        return self.cells_by_step[-1]
+from latent_rl.storage import Evaluation
 
 
 class Score(NamedTuple):

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-from latent_rl.agents import AgreeHalt, CheckedHalt, ConfidentHalt, HaltingRule, LearnedHalt, NeverHalt
+from latent_rl.agents import RULES, HaltingRule, RuleContext, make_rule, rule_options
 from latent_rl.envs import Puzzle
 from latent_rl.errors import UserError
 from latent_rl.storage import TrainedModel
 
 
 def stopping_rule(name: str, trained: TrainedModel, puzzle: Puzzle, threshold: float = 0.5) -> HaltingRule:
-    """The rule of a name for a model.
+    """The rule of a name for a model; `threshold` is for rules that have one.
 
     Raises:
-        UserError: if the model does not have what the rule reads.
+        UserError: if there is no such rule, or the model or its puzzle do not have what the rule reads.
     """
-    if name == "agree":
-        return AgreeHalt()
-    if name == "rule":
-        if not puzzle.has_rule:
-            raise UserError(f"--halt rule: only its key tells whether an answer of {puzzle.name} is right")
-        return CheckedHalt(puzzle.is_solved)
-    if name == "confident":
-        if not value_head_is_trained(trained):
-            raise UserError(f"--halt confident reads the value head, which was not trained in {trained.path}")
-        return ConfidentHalt(max_steps=2, exploration=0.0, threshold=threshold)
-    if name == "learned":
-        if trained.halting is None:
-            raise UserError(
-                f"{trained.path} has no halting policy to stop by: give it one with python -m latent_rl.halt"
-            )
-        return LearnedHalt(trained.halting, threshold)
-    return NeverHalt()
+    context = RuleContext(
+        # A single step leaves nothing to stop; the rule need not be told.
+        max_steps=max(2, trained.config.env.max_steps),
+        is_solved=puzzle.is_solved if puzzle.has_rule else None,
+        policy=trained.halting,
+        knows_when_right=value_head_is_trained(trained),
+    )
+    try:
+        takes_threshold = name in RULES and "threshold" in rule_options(name)
+        return make_rule(name, context, **({"threshold": threshold} if takes_threshold else {}))
+    except ValueError as error:
+        raise UserError(f"--halt {name}: {trained.path}, {puzzle.name}: {error}") from None
 
 
 def value_head_is_trained(trained: TrainedModel) -> bool:

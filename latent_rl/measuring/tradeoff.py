@@ -24,7 +24,7 @@ class Point:
     """One way to stop, measured on the test puzzles.
 
     Attributes:
-        rule: a name of `latent_rl.cli.stopping.RULES`.
+        rule: a name of `latent_rl.agents.RULES`.
         label: the rule with its setting.
         setting: price of a pass, number of steps, or threshold; None for rules without one.
         puzzles: number of puzzles.

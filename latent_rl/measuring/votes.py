@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 
 from latent_rl.agents import RecursiveReasoner, recurse
+from latent_rl.config import Config
+from latent_rl.envs import Puzzle
 from latent_rl.envs.arc import Arc, Question, decode
 from latent_rl.errors import UserError
 from latent_rl.measuring.ballots import ATTEMPTS, Ballot, pass_at
@@ -119,3 +121,17 @@ def elect(
             if on_progress is not None:
                 on_progress(len(rows))
     return Election(puzzle.questions[: len(instances)], ballots, views)
+
+
+def hold_vote(reasoner: RecursiveReasoner, puzzle: Puzzle, config: Config, ledger: Ledger) -> Election | None:
+    """Let views of a puzzle's test inputs vote on their answers, as configured; None where a puzzle has no views."""
+    if not isinstance(puzzle, Arc):
+        return None
+    return elect(
+        reasoner,
+        puzzle,
+        views=min(config.evaluation.views, puzzle.views),
+        max_steps=config.env.max_steps,
+        batch_size=config.evaluation.batch_size,
+        ledger=ledger,
+    )

@@ -140,7 +140,7 @@ def _draw(axes: Axes, scheme: str, style: Style, curves: Sequence[Points]) -> No
 def _curve(run: Run, metric: Metric, cost: str) -> Points:
     accuracy = "solved_rate" if metric == "solved" else "exact_accuracy"
     # Of two evaluations at one moment (a run stopped on its last update evaluates again) the later one counts.
-    return sorted({getattr(point, cost): getattr(point, accuracy) for point in run.history}.items())
+    return sorted({getattr(point, cost): getattr(point.evaluation, accuracy) for point in run.history}.items())
 
 
 def _apart(places: Sequence[float], factor: float = 1.35) -> list[float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from matplotlib.axes import Axes
@@ -18,9 +18,9 @@ from torch import Tensor
 from latent_rl.envs import IGNORE, Puzzle
 from latent_rl.envs.arc import Arc
 from latent_rl.errors import UserError
-from latent_rl.measuring import Evaluation
 from latent_rl.reporting import arc_figures
 from latent_rl.reporting.boards import box_shape, changes, open_cells
+from latent_rl.storage import Evaluation, Milestone
 
 # Okabe and Ito's colours, told apart by colour-blind readers too; every colour here also has a marker or a dash.
 BLUE, ORANGE, GREEN, VERMILLION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -41,16 +41,6 @@ class Shades(NamedTuple):
 
 LETTERED_SHADES = Shades(given="#d9d9d9", right="#b9e3d6", wrong="#f6c9a8", filled="#bcdcf0")
 BARE_SHADES = Shades(given="#5f5f5f", right=GREEN, wrong=VERMILLION, filled=BLUE)
-
-
-class Measured(Protocol):
-    """What `accuracy_against_passes` reads of an evaluation during training; `history.Milestone` is one."""
-
-    train_passes: int
-    train_seconds: float
-    exact_accuracy: float
-    solved_rate: float
-    cell_accuracy: float
 
 
 def accuracy_by_step(evaluation: Evaluation) -> Figure:
@@ -85,7 +75,7 @@ def accuracy_by_step(evaluation: Evaluation) -> Figure:
     return figure
 
 
-def accuracy_against_passes(history: Sequence[Measured]) -> Figure:
+def accuracy_against_passes(history: Sequence[Milestone]) -> Figure:
     """Accuracy of the evaluations during training against what they had cost: network passes, and seconds."""
     figure = Figure(figsize=(10.0, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
@@ -94,16 +84,22 @@ def accuracy_against_passes(history: Sequence[Measured]) -> Figure:
         (right, [entry.train_seconds for entry in history], "seconds of training"),
     )
     for axes, cost, label in panels:
-        axes.plot(cost, [entry.cell_accuracy for entry in history], "^:", color=ORANGE, label="cells right")
+        axes.plot(cost, [entry.evaluation.cell_accuracy for entry in history], "^:", color=ORANGE, label="cells right")
         axes.plot(
             cost,
-            [entry.solved_rate for entry in history],
+            [entry.evaluation.solved_rate for entry in history],
             "s-",
             color=GREEN,
             linewidth=3.5,
             label="solved by the puzzle's rule",
         )
-        axes.plot(cost, [entry.exact_accuracy for entry in history], "o--", color=BLUE, label="answer exactly right")
+        axes.plot(
+            cost,
+            [entry.evaluation.exact_accuracy for entry in history],
+            "o--",
+            color=BLUE,
+            label="answer exactly right",
+        )
         _share_axis(axes)
         axes.set_xlim(left=0)
         axes.set_xlabel(label)

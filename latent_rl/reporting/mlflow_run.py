@@ -18,19 +18,13 @@ from filelock import FileLock
 
 from latent_rl.config import Config, dump, flatten
 from latent_rl.errors import UserError
-from latent_rl.reporting.figures import save
-from latent_rl.reporting.run_results import evaluation_metrics, result_figures, training_metrics
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
     from mlflow.entities import Metric
-    from tensordict import TensorDictBase
 
     from latent_rl.envs import Puzzle
-    from latent_rl.measuring import Evaluation
-    from latent_rl.storage import Summary
-    from latent_rl.training import Session
 
 SEND_EVERY_SECONDS = 2.0
 """How long a point may wait in memory; sending many together is an order of magnitude cheaper."""
@@ -49,24 +43,6 @@ class NullTracker:
     """What a training run reports through; this one keeps nothing, see `Tracker`."""
 
     run_id: str | None = None
-
-    def update(self, session: Session, batch: TensorDictBase, metrics: Mapping[str, Any]) -> None:
-        """Record an update: the learner's metrics, the collected batch `[num_envs, steps]`, and what it all cost."""
-        self.metrics(training_metrics(session, batch, metrics), session.updates)
-
-    def evaluation(self, session: Session, found: Evaluation) -> None:
-        """Record an evaluation, its passes and savings."""
-        self.metrics(evaluation_metrics(session, found), session.updates)
-
-    def finish(self, session: Session, summary: Summary, found: Evaluation, run_dir: Path) -> None:
-        """Leave the figures in the run directory, and keep them, the summary and the model."""
-        folder = run_dir / "figures"
-        folder.mkdir(exist_ok=True)
-        for name, figure in result_figures(session, found).items():
-            save(figure, folder / f"{name}.png")
-            self.artifact(folder / f"{name}.png", "figures")
-        self.artifact(run_dir / "summary.json")
-        self.model(Path(summary.checkpoint), session.puzzle)
 
     def metrics(self, values: Mapping[str, Any], step: int) -> None:
         """Record numbers (or tensors of one element) under names such as `train/loss_policy`, at an update."""

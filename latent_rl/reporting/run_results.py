@@ -3,52 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from latent_rl.measuring import solve
+from matplotlib.figure import Figure
+from tensordict import TensorDictBase
+
+from latent_rl.measuring import Election, solve
 from latent_rl.reporting.analysis_figures import improvement
 from latent_rl.reporting.arc_figures import contact_sheet
-from latent_rl.reporting.figures import accuracy_against_passes, accuracy_by_step, trajectory
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from tensordict import TensorDictBase
-
-    from latent_rl.measuring import Evaluation
-    from latent_rl.training import Session
+from latent_rl.reporting.figures import accuracy_against_passes, accuracy_by_step, save, trajectory
+from latent_rl.storage import Evaluation, Spent
+from latent_rl.training import Run
 
 
-def training_metrics(session: Session, batch: TensorDictBase, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def training_metrics(batch: TensorDictBase, metrics: Mapping[str, Any], spent: Spent) -> dict[str, Any]:
     """`train/…` and `passes/…` after an update.
 
     `train/reward` is the mean over the collected recursion steps, `train/solved` the share of solved puzzles among
     the episodes that ended in the batch (left out if none did), `train/episode_steps` their mean length.
     """
-    puzzles, seconds = session.puzzles_seen, session.train_seconds
     values = {f"train/{name}": value for name, value in metrics.items()}
     values["train/reward"] = batch["next", "reward"].mean()
     ended = batch["next", "done"].squeeze(-1)
     if ended.any():
         values["train/solved"] = batch["next", "solved"][ended].float().mean()
         values["train/episode_steps"] = batch["next", "step"][ended].float().mean()
-    values["train/seconds"] = seconds
-    values["train/puzzles_seen"] = puzzles
-    values["train/puzzles_per_second"] = puzzles / max(seconds, 1e-9)
-    return {**values, **_passes(session)}
+    values["train/seconds"] = spent.seconds
+    values["train/puzzles_seen"] = spent.puzzles
+    values["train/puzzles_per_second"] = spent.puzzles / max(spent.seconds, 1e-9)
+    return {**values, **_passes(spent)}
 
 
-def evaluation_metrics(session: Session, found: Evaluation) -> dict[str, Any]:
-    """`eval/…`, `passes/…`, `savings/…` and, for every recursion step, `steps/…` after an evaluation."""
+def evaluation_metrics(
+    found: Evaluation, spent: Spent, baseline: int, election: Election | None = None
+) -> dict[str, Any]:
+    """`eval/…`, `passes/…`, `savings/…` and, for every recursion step, `steps/…` after an evaluation.
+
+    Args:
+        found: the evaluation.
+        spent: what training had cost by then.
+        baseline: network passes a puzzle of the schedule compared with.
+        election: the vote on the test inputs, if there was one.
+    """
+    pass_at = {} if election is None else election.pass_at
     return {
         "eval/exact_accuracy": found.exact_accuracy,
         "eval/solved_rate": found.solved_rate,
         "eval/cell_accuracy": found.cell_accuracy,
-        **_pass_at(session),
+        **{f"eval/{name.replace('@', '_at_')}": share for name, share in pass_at.items()},
         "eval/seconds": found.seconds,
         "eval/puzzles": found.puzzles,
-        **_passes(session),
+        **_passes(spent),
         "passes/eval_per_puzzle": found.passes_per_puzzle,
-        "savings/vs_trm": session.config.baseline_passes_per_puzzle / found.passes_per_puzzle,
+        "savings/vs_trm": baseline / found.passes_per_puzzle,
         # A group of their own: the charts of `eval` stay few.
         **{f"steps/exact_accuracy_{step:02d}": share for step, share in enumerate(found.accuracy_by_step, start=1)},
         **{f"steps/margin_{step:02d}": margin for step, margin in enumerate(found.margin_by_step, start=1)},
@@ -56,17 +64,16 @@ def evaluation_metrics(session: Session, found: Evaluation) -> dict[str, Any]:
     }
 
 
-def result_figures(session: Session, found: Evaluation) -> dict[str, Figure]:
+def result_figures(run: Run, found: Evaluation, election: Election | None) -> dict[str, Figure]:
     """The figures at the end of a run, by name."""
-    reasoner, puzzle, first = session.learner.averaged_reasoner, session.puzzle, session.test_instances[:1]
-    with session.ledger.phase("eval"):
-        # The session's ledger watches this network too.
-        steps = solve(reasoner, puzzle, first.inputs, session.config.env.max_steps, first.solution)
-    election = session.election
+    reasoner, puzzle, first = run.learner.averaged_reasoner, run.puzzle, run.puzzle.instances("test")[:1]
+    with run.ledger.phase("eval"):
+        # The run's ledger watches this network too.
+        steps = solve(reasoner, puzzle, first.inputs, run.config.env.max_steps, first.solution)
     return {
         **({"contact_sheet": contact_sheet(puzzle, election)} if election is not None else {}),
         "accuracy_by_step": accuracy_by_step(found),
-        "accuracy_against_passes": accuracy_against_passes(session.history),
+        "accuracy_against_passes": accuracy_against_passes(run.history.milestones),
         "improvement_by_step": improvement(found.margin_by_step, found.dead_share_by_step),
         "trajectory": trajectory(
             puzzle,
@@ -79,12 +86,15 @@ def result_figures(session: Session, found: Evaluation) -> dict[str, Figure]:
     }
 
 
-def _pass_at(session: Session) -> dict[str, float]:
-    """`eval/pass_at_2` and so on, once views of ARC's test inputs have voted."""
-    scored = session.election.pass_at if session.election is not None else {}
-    return {f"eval/{name.replace('@', '_at_')}": share for name, share in scored.items()}
+def save_figures(figures: Mapping[str, Figure], run_dir: Path) -> list[Path]:
+    """Leave figures in `figures/` of a run directory; returns their files."""
+    folder = run_dir / "figures"
+    folder.mkdir(exist_ok=True)
+    paths = [folder / f"{name}.png" for name in figures]
+    for path, figure in zip(paths, figures.values(), strict=True):
+        save(figure, path)
+    return paths
 
 
-def _passes(session: Session) -> dict[str, float]:
-    total = session.ledger.train_passes
-    return {"passes/train_total": total, "passes/train_per_puzzle": total / session.puzzles_seen}
+def _passes(spent: Spent) -> dict[str, float]:
+    return {"passes/train_total": spent.passes, "passes/train_per_puzzle": spent.passes / spent.puzzles}

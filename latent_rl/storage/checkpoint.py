@@ -33,6 +33,8 @@ from latent_rl.storage.official import is_official, official_model, official_wei
 MODEL_FILE = "model.pt"
 TRAINING_FILE = "training.pt"
 FORMAT = 1
+TRAINING_FORMAT = 2
+"""Of `training.pt`; 1 was version 0.1.0."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,7 @@ def find_model(path: Path) -> Path:
 
 def save_training(folder: Path, state: dict[str, Any]) -> None:
     """Write `training.pt`, with the random states of this moment added."""
-    _save(folder / TRAINING_FILE, {"format": FORMAT, **state, "random": random_states()})
+    _save(folder / TRAINING_FILE, {"format": TRAINING_FORMAT, **state, "random": random_states()})
 
 
 def load_training(folder: Path, device: torch.device | str) -> dict[str, Any]:
@@ -170,9 +172,22 @@ def load_training(folder: Path, device: torch.device | str) -> dict[str, Any]:
     if not file.is_file():
         raise UserError(f"{folder.parent} holds nothing to resume ({file.name} is missing in {folder.name}/)")
     content = _load(file, device)
-    if content.get("format") != FORMAT:
+    if content.get("format") == 1:
+        return _from_format_1(content)
+    if content.get("format") != TRAINING_FORMAT:
         raise UserError(f"{file} was written by another version of latent_rl")
     return content
+
+
+def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:
+    """What version 0.1.0 saved, with its single values gathered into the states of the parts that keep them today."""
+    return {
+        **content,
+        "collection": {name: content.get(name) for name in ("environment", "finished_puzzles")},
+        "clock": {"seconds": content.get("train_seconds")},
+        "history": {"milestones": content.get("history")},
+        "halting": content.get("halting") or {},
+    }
 
 
 def random_states() -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """One training run: from a configuration to its parts, collecting steps, learning from them, keeping pace."""
 
 from latent_rl.training.assemble import accelerate, build_puzzle, choose_device
+from latent_rl.training.checkpointing import restore, save
 from latent_rl.training.halting import learn_to_halt, store_steps
-from latent_rl.training.pace import Every, Interruption
+from latent_rl.training.learner import weighted_sum
+from latent_rl.training.pace import Every, Interruption, budget_share
 from latent_rl.training.progress import Progress
-from latent_rl.training.session import Session
+from latent_rl.training.run import Run, assemble
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
 
 __all__ = [
@@ -12,10 +14,15 @@ __all__ = [
     "Interruption",
     "LatentRecursionTorchEnv",
     "Progress",
-    "Session",
+    "Run",
     "accelerate",
+    "assemble",
+    "budget_share",
     "build_puzzle",
     "choose_device",
     "learn_to_halt",
+    "restore",
+    "save",
     "store_steps",
+    "weighted_sum",
 ]

@@ -5,22 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torchrl.objectives import ValueEstimators
+from torchrl.objectives import LossModule, ValueEstimators
 
 from latent_rl.agents import (
     TARGETS,
-    ConfidentHalt,
+    ContinueValueLoss,
     HaltingLearner,
     HaltingPolicy,
-    HaltingRule,
-    LearnedHalt,
-    NeverHalt,
     PolicyImprovementLoss,
     ReasonerConfig,
     RecursionPolicy,
     RecursiveReasoner,
     ReturnHead,
     ReturnValueLoss,
+    RuleContext,
+    SolvedValueLoss,
+    StepGraph,
+    make_rule,
 )
 from latent_rl.config import Config
 from latent_rl.envs import LatentRecursionVectorEnv, Puzzle, Reward, puzzle_from_id
@@ -99,15 +100,37 @@ def build_halting_learner(config: Config, policy: HaltingPolicy) -> HaltingLearn
 
 
 def build_policy(
-    config: Config, reasoner: RecursiveReasoner, halting_policy: HaltingPolicy | None = None
+    config: Config,
+    reasoner: RecursiveReasoner,
+    halting_policy: HaltingPolicy | None = None,
+    graph: StepGraph | None = None,
 ) -> RecursionPolicy:
-    """The policy that collects training trajectories; `halting.rule=learned` needs its halting policy."""
-    halting: HaltingRule = NeverHalt()
-    if halting_policy is not None:
-        halting = LearnedHalt(halting_policy)
-    elif config.halting.rule == "confident":
-        halting = ConfidentHalt(exploration=config.halting.exploration, max_steps=config.env.max_steps)
-    return RecursionPolicy(reasoner, halting, keep_graph=config.collector.mode == "fused")
+    """The policy that collects training trajectories; `halting.rule=learned` needs its halting policy.
+
+    Raises:
+        UserError: if there is no such rule, or it cannot be made from these options.
+    """
+    context = RuleContext(max_steps=config.env.max_steps, policy=halting_policy)
+    try:
+        rule = make_rule(config.halting.rule, context, **config.halting.options)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"halting.rule={config.halting.rule}: {error}") from None
+    return RecursionPolicy(reasoner, rule, graph=graph)
+
+
+def build_losses(config: Config, reasoner: RecursiveReasoner) -> tuple[dict[str, LossModule], dict[str, float]]:
+    """The loss modules by name, and their weights."""
+    policy, value = RecursionPolicy(reasoner), config.loss.value
+    losses: dict[str, LossModule] = {"policy": build_policy_loss(config, policy)}
+    weights = {"policy": 1.0}
+    if value.target == "return":
+        losses["return"], weights["return"] = build_return_loss(config, reasoner.initial_y.device), value.weight
+    else:
+        losses["solved"] = SolvedValueLoss(policy, stop_gradient=value.stop_gradient)
+        weights["solved"] = value.weight
+    if value.continue_weight:
+        losses["continue"], weights["continue"] = ContinueValueLoss(policy), value.continue_weight
+    return losses, weights
 
 
 def build_policy_loss(config: Config, policy: RecursionPolicy) -> PolicyImprovementLoss:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from tensordict import TensorDictBase
 from torchrl.data import LazyTensorStorage, SamplerWithoutReplacement, TensorDictReplayBuffer
 
-from latent_rl.agents import RecursionPolicy
+from latent_rl.agents import RecursionPolicy, StepGraph
 
 Experience = Callable[[TensorDictBase], Iterator[TensorDictBase]]
 """Turns a collected batch `[num_envs, steps]` into batches `[B]` of steps, with `logits` and `q` in the graph."""
 
 
 class FusedExperience:
-    """Hands on the one recursion step that was collected, together with the graph that the policy kept of it."""
+    """Hands on the one recursion step that was collected, together with the graph that the policy left of it."""
 
-    def __init__(self, policy: RecursionPolicy) -> None:
-        self.policy = policy
+    def __init__(self, graph: StepGraph) -> None:
+        self.graph = graph
 
     def __call__(self, batch: TensorDictBase) -> Iterator[TensorDictBase]:
-        output = self.policy.take_output()
+        output = self.graph.take()
         yield batch.squeeze(-1).update({"logits": output.logits, "q": output.q})
 
 
@@ -40,23 +40,26 @@ class ReplayExperience:
         policy: RecursionPolicy,
         minibatch_size: int,
         epochs: int,
-        prepare: Callable[[TensorDictBase], object] | None,
+        prepare: Sequence[Callable[[TensorDictBase], object]] = (),
     ) -> None:
         self.policy = policy
         self.minibatch_size = minibatch_size
         self.epochs = epochs
         self.prepare = prepare
+        self._buffer: TensorDictReplayBuffer | None = None
 
     def __call__(self, batch: TensorDictBase) -> Iterator[TensorDictBase]:
-        if self.prepare is not None:
-            self.prepare(batch)
+        for prepare in self.prepare:
+            prepare(batch)
         steps = batch.reshape(-1)
-        buffer = TensorDictReplayBuffer(
-            storage=LazyTensorStorage(len(steps), device=steps["y"].device),
-            sampler=SamplerWithoutReplacement(drop_last=False),
-            batch_size=min(self.minibatch_size, len(steps)),
-        )
-        buffer.extend(steps)
+        if self._buffer is None:
+            self._buffer = TensorDictReplayBuffer(
+                storage=LazyTensorStorage(len(steps), device=steps["y"].device),
+                sampler=SamplerWithoutReplacement(drop_last=False),
+                batch_size=min(self.minibatch_size, len(steps)),
+            )
+        self._buffer.empty()
+        self._buffer.extend(steps)
         for _ in range(self.epochs):
-            for minibatch in buffer:
+            for minibatch in self._buffer:
                 yield self.policy.replay(minibatch)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from tensordict import TensorDictBase
+from tensordict import TensorDict, TensorDictBase
+from tensordict.nn import TensorDictSequential
 from torch import Tensor
 from torchrl.envs.utils import step_mdp
 
 from latent_rl.agents import (
-    Decisions,
+    HaltingFeatures,
     HaltingLearner,
     HaltingPolicy,
+    LearnedHalt,
+    NeverHalt,
     RecursionPolicy,
     RecursiveReasoner,
-    halting_features,
+    decisions_of_episodes,
+    decisions_of_steps,
 )
 from latent_rl.config import Config
 from latent_rl.envs import Puzzle
@@ -37,9 +41,9 @@ class StoredSteps(NamedTuple):
     gains: Tensor
     passes: float
 
-    def decisions(self, pass_cost: float) -> Decisions:
+    def decisions(self, pass_cost: float) -> TensorDict:
         """The choices in these episodes when a network pass costs `pass_cost`."""
-        return Decisions.of_full_episodes(self.features, self.gains - pass_cost * self.passes)
+        return decisions_of_episodes(self.features, self.gains - pass_cost * self.passes)
 
 
 @torch.no_grad()
@@ -67,14 +71,14 @@ def store_steps(
     settings = config.model_copy(update={"env": env, "collector": collector})
     environment = build_environment(settings, puzzle, reasoner).torchrl
     environment.set_seed(config.seed)
-    policy = RecursionPolicy(reasoner)
+    policy = RecursionPolicy(reasoner, TensorDictSequential(HaltingFeatures(), NeverHalt()))
     features, gains, before = [], [], ledger.forward["collect"]
     with ledger.phase("collect"):
         for _ in range(0, config.halting.ppo.puzzles, rows):
             state, batch = environment.reset(), []
             for _ in range(env.max_steps):
                 state = environment.step(policy(state))
-                batch.append((halting_features(policy.recall(state)), state["next", "reward"].squeeze(-1)))
+                batch.append((state["features"], state["next", "reward"].squeeze(-1)))
                 state = step_mdp(state)
             found = [torch.stack(parts, dim=1) for parts in zip(*batch, strict=True)]
             features.append(found[0])
@@ -110,37 +114,73 @@ def learn_to_halt(
     return policy.eval(), {name: float(value) for name, value in found.items()}
 
 
+class NoHalting:
+    """No halting policy is learned: the part of a run that there is nothing to say about."""
+
+    policy = None
+    rule = None
+
+    def learn(self, batch: TensorDictBase) -> dict[str, Tensor]:
+        """Nothing."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Nothing to load."""
+
+
 class ConcurrentHalting:
     """A halting policy that learns beside the network, from the steps that the collector takes for the network.
 
     Args:
-        policy: the collecting policy, whose features count.
         learner: improves the halting policy.
         steps: recursion steps of every row between two learning phases.
+
+    Attributes:
+        rule: stops as the policy says, in collection and in evaluation.
     """
 
-    def __init__(self, policy: RecursionPolicy, learner: HaltingLearner, steps: int) -> None:
-        self.policy, self.learner, self.steps = policy, learner, steps
-        self._seen: list[tuple[Tensor, ...]] = []
+    KEYS = ("features", "halt", "halt_log_prob", ("next", "reward"), ("next", "done"))
+    """What it reads of a collected step."""
 
-    def observe(self, batch: TensorDictBase) -> dict[str, Tensor]:
-        """Take in collected steps `[num_envs, T]`, before the network changes; returns metrics when it has learned."""
-        features = halting_features(self.policy.recall(batch)).unflatten(0, batch.batch_size)
-        halt = batch["halt"].bool()
-        over = batch["next", "done"].squeeze(-1) & ~halt
-        parts = (features, halt, over, batch["next", "reward"].squeeze(-1))
-        self._seen.extend(zip(*(part.unbind(1) for part in parts), strict=True))
+    def __init__(self, learner: HaltingLearner, steps: int) -> None:
+        self.learner, self.steps = learner, steps
+        self.rule = LearnedHalt(learner.policy)
+        self._seen: list[TensorDictBase] = []
+
+    @property
+    def policy(self) -> HaltingPolicy:
+        """What learns."""
+        return self.learner.policy
+
+    def learn(self, batch: TensorDictBase) -> dict[str, Tensor]:
+        """Take in collected steps `[num_envs, T]`; returns metrics when it has learned."""
+        self._seen.extend(batch.select(*self.KEYS).unbind(1))
         if len(self._seen) <= self.steps:
             return {}
-        features, halt, over, rewards = (torch.stack(parts, dim=1) for parts in zip(*self._seen, strict=True))
+        steps = torch.stack(self._seen, dim=1)
         # The last step's choice has not shown its consequence yet: it begins the next phase.
         self._seen = self._seen[-1:]
-        decisions = Decisions(features[:, :-1], rewards[:, 1:], features[:, 1:], over[:, 1:], ~over[:, :-1])
-        return {f"halting_{name}": value for name, value in self.learner.learn(decisions, halt[:, :-1]).items()}
+        found = self.learner.learn(decisions_of_steps(steps))
+        return {f"halting_{name}": value for name, value in found.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"learner": self.learner.state_dict(), "seen": [list(step) for step in self._seen]}
+        seen = [dict(step.flatten_keys(".").items()) for step in self._seen]
+        return {"learner": self.learner.state_dict(), "seen": seen}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.learner.load_state_dict(state["learner"])
-        self._seen = [tuple(step) for step in state["seen"]]
+        self._seen = [self._restored(step) for step in state["seen"]]
+
+    def _restored(self, step: Mapping[str, Tensor] | Sequence[Tensor]) -> TensorDictBase:
+        if not isinstance(step, Mapping):
+            # As version 0.1.0 saved it: without the log-probability, which the same policy says again.
+            features, halt, over, reward = step
+            with torch.no_grad():
+                log_prob = self.learner.actor.get_dist(TensorDict({"features": features}, halt.shape)).log_prob(halt)
+            done = (over | halt).unsqueeze(-1)
+            step = {"features": features, "halt": halt.long(), "halt_log_prob": log_prob}
+            step |= {"next.reward": reward.unsqueeze(-1), "next.done": done}
+        return TensorDict(dict(step), step["halt"].shape).unflatten_keys(".")

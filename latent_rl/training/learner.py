@@ -1,4 +1,4 @@
-"""One update: losses, gradient, optimizer, averaged weights."""
+"""One update: gradient, optimizer, averaged weights."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torchrl.objectives import LossModule
 
 from latent_rl.agents import TABLE, RecursiveReasoner, SignSGD, compact_state, load_compact_state
 from latent_rl.config import OptimizerConfig
@@ -19,25 +18,37 @@ AVERAGED_TABLE = f"module.{TABLE}"
 """The puzzle embeddings in the state dict of the average. They are not averaged: both reasoners share one table."""
 
 
+def weighted_sum(found: Mapping[str, TensorDictBase], weights: Mapping[str, float]) -> tuple[Tensor, dict[str, Tensor]]:
+    """What an update minimises, and detached scalars, still on the device, for the charts.
+
+    Args:
+        found: what each loss module returned, by its name; keys `loss_*` are minimised.
+        weights: of each loss.
+    """
+    total: Tensor | float = 0.0
+    metrics: dict[str, Tensor] = {}
+    for name, values in found.items():
+        for key, value in values.items():
+            metrics[key] = value.detach()
+            if key.startswith("loss_"):
+                total = total + weights[name] * value
+    return total, metrics
+
+
 class Learner:
-    """Updates a reasoner from batches of recursion steps, and keeps its averaged weights.
+    """Updates a reasoner along the gradient of a loss, and keeps its averaged weights.
 
     Args:
         reasoner: the network that learns.
-        losses: loss modules with their weights; each contributes what it returns under a key `loss_*`.
-        heads: further modules with weights of their own that the losses train, such as the return head.
+        heads: further modules with weights of their own that losses train, such as the return head.
         config: the optimizer's settings.
+
+    Attributes:
+        updates: optimizer steps so far.
     """
 
-    def __init__(
-        self,
-        reasoner: RecursiveReasoner,
-        losses: Sequence[tuple[float, LossModule]],
-        heads: Sequence[nn.Module],
-        config: OptimizerConfig,
-    ) -> None:
+    def __init__(self, reasoner: RecursiveReasoner, heads: Sequence[nn.Module], config: OptimizerConfig) -> None:
         self.reasoner = reasoner
-        self.losses = losses
         self.heads = nn.ModuleList(heads)
         self.clip_norm = config.clip_norm
         self.averaged = AveragedModel(reasoner, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
@@ -50,24 +61,17 @@ class Learner:
         self.parameters = [*reasoner.parameters(), *self.heads.parameters()]
         self.updates = 0
 
-    def update(self, batch: TensorDictBase) -> dict[str, Tensor]:
-        """One optimizer step; returns detached scalars, still on the device, for the charts."""
-        total: Tensor | float = 0.0
-        metrics: dict[str, Tensor] = {}
-        for weight, loss_module in self.losses:
-            for name, value in loss_module(batch).items():
-                metrics[name] = value.detach()
-                if name.startswith("loss_"):
-                    total = total + weight * value
-        total.backward()
-        metrics["gradient_norm"] = nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
+    def step(self, loss: Tensor) -> dict[str, Tensor]:
+        """One optimizer step along the gradient of a scalar; returns `gradient_norm`, before it was clipped."""
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             schedule.step()
         self.averaged.update_parameters(self.reasoner)
         self.updates += 1
-        return metrics
+        return {"gradient_norm": norm}
 
     @property
     def averaged_reasoner(self) -> RecursiveReasoner:

@@ -1,9 +1,48 @@
-"""Small parts of the training loop: when something is due, and stopping between two updates."""
+"""Keeping pace in the training loop: what time and budget are spent, when something is due, when to stop."""
 
 from __future__ import annotations
 
 import signal
+import time
+from collections.abc import Mapping
 from types import FrameType, TracebackType
+from typing import Any
+
+from latent_rl.config import BudgetConfig
+from latent_rl.storage import Spent
+
+
+class Clock:
+    """Counts the seconds spent inside its `with` blocks: training time.
+
+    Attributes:
+        seconds: so far.
+    """
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._started = 0.0
+
+    def __enter__(self) -> Clock:
+        self._started = time.perf_counter()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.seconds += time.perf_counter() - self._started
+
+    def state_dict(self) -> dict[str, float]:
+        return {"seconds": self.seconds}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.seconds = state["seconds"]
+
+
+def budget_share(budget: BudgetConfig, spent: Spent) -> float:
+    """How much of a budget is spent, 1 and more if training is over."""
+    limits = ((spent.updates, budget.updates), (spent.passes, budget.passes), (spent.seconds, budget.seconds))
+    return max(used / limit for used, limit in limits if limit is not None)
 
 
 class Every:

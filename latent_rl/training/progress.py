@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 import rich.progress
 from rich.console import Console
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from latent_rl.measuring import Evaluation
-    from latent_rl.training.session import Session
+from latent_rl.storage import Evaluation, Spent
 
 
 class Progress:
-    """Reports on a session; a context manager. The bar runs along whichever part of the budget ends first."""
+    """Reports on a training run; a context manager."""
 
-    def __init__(self, session: Session, run_dir: Path) -> None:
-        self.session = session
-        self.run_dir = run_dir
+    def __init__(self) -> None:
         self.console = Console(stderr=True)
         self._bar = rich.progress.Progress(
             rich.progress.BarColumn(),
@@ -31,14 +25,9 @@ class Progress:
             disable=not self.console.is_terminal,
         )
         self._task = self._bar.add_task("starting", total=1.0)
+        self._exact = ""
 
     def __enter__(self) -> Progress:
-        session = self.session
-        parameters = sum(parameter.numel() for parameter in session.reasoner.parameters())
-        self.say(
-            f"{session.puzzle.name}: scheme {session.config.scheme}, {parameters:,} parameters on {session.device}, "
-            f"run directory {self.run_dir}"
-        )
         self._bar.start()
         return self
 
@@ -47,24 +36,20 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def advance(self, metrics: dict[str, Tensor]) -> None:
-        """Report an update."""
+    def advance(self, spent: Spent, share: float, metrics: dict[str, Tensor]) -> None:
+        """Report an update; the bar runs along `share`, whichever part of the budget ends first."""
         if self._bar.disable:
             return
-        session = self.session
-        text = f"{session.updates} updates, {session.train_seconds:.0f} s"
-        if session.updates % 10 == 0 and "loss_policy" in metrics:
-            text += f", loss {float(metrics['loss_policy']):.3f}"
-            if session.history:
-                text += f", exact {session.history[-1].exact_accuracy:.1%}"
-            self._bar.update(self._task, description=text)
-        self._bar.update(self._task, completed=min(1.0, session.budget_share))
+        if spent.updates % 10 == 0 and "loss_policy" in metrics:
+            text = f"{spent.updates} updates, {spent.seconds:.0f} s, loss {float(metrics['loss_policy']):.3f}"
+            self._bar.update(self._task, description=text + self._exact)
+        self._bar.update(self._task, completed=min(1.0, share))
 
-    def evaluated(self, found: Evaluation) -> None:
+    def evaluated(self, spent: Spent, found: Evaluation) -> None:
         """Report an evaluation."""
-        session = self.session
+        self._exact = f", exact {found.exact_accuracy:.1%}"
         self.say(
-            f"{session.updates:>7} updates {session.train_seconds:7.1f} s  exact {found.exact_accuracy:6.1%}  "
+            f"{spent.updates:>7} updates {spent.seconds:7.1f} s  exact {found.exact_accuracy:6.1%}  "
             f"solved {found.solved_rate:6.1%}  cells {found.cell_accuracy:6.1%}  "
             f"({found.passes_per_puzzle:g} passes a puzzle)"
         )

@@ -7,7 +7,7 @@ import pytest
 import torch
 from small import CELLS, STEPS, WIDTH, small_batch, small_reasoner
 
-from latent_rl.agents import ConfidentHalt, NeverHalt, RecursionPolicy, recurse
+from latent_rl.agents import ConfidentHalt, NeverHalt, RecursionPolicy, StepGraph, recurse
 
 
 def weights_grad(policy):
@@ -19,7 +19,8 @@ def weights_grad(policy):
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
 @pytest.mark.parametrize("keep_graph", [False, True])
 def test_writes_its_out_keys(shape, keep_graph):
-    policy, batch = RecursionPolicy(small_reasoner(), keep_graph=keep_graph), small_batch(*shape)
+    policy = RecursionPolicy(small_reasoner(), graph=StepGraph() if keep_graph else None)
+    batch = small_batch(*shape)
     given = set(batch.keys())
     with torch.no_grad():
         out = policy(batch.select(*policy.in_keys))
@@ -41,11 +42,11 @@ def test_batch_shape_does_not_matter():
 def test_kept_graph_has_the_gradient_of_a_plain_step():
     """Collected under no_grad, the step still teaches every weight what a plain forward and backward would."""
     batch = small_batch(3)
-    fused = RecursionPolicy(small_reasoner(), keep_graph=True)
+    fused = RecursionPolicy(small_reasoner(), graph=StepGraph())
     with torch.no_grad():
         written = fused(batch.clone())
         assert not torch.is_grad_enabled()
-    output = fused.take_output()
+    output = fused.graph.take()
     assert not any(written[key].requires_grad for key in fused.out_keys)
     assert torch.equal(written["next_y"], output.y) and torch.equal(written["answer"], output.logits.argmax(-1))
     (output.logits.square().mean() + output.q.square().mean()).backward()
@@ -62,38 +63,36 @@ def test_kept_graph_has_the_gradient_of_a_plain_step():
 
 
 def test_output_is_handed_out_once_and_the_latest():
-    policy = RecursionPolicy(small_reasoner(), keep_graph=True)
+    policy = RecursionPolicy(small_reasoner(), graph=StepGraph())
     with pytest.raises(RuntimeError, match="no step output to take"):
-        policy.take_output()
+        policy.graph.take()
     policy(small_batch(2, seed=1))
     written = policy(small_batch(3, seed=2))
-    assert torch.equal(policy.take_output().y, written["next_y"])
+    assert torch.equal(policy.graph.take().y, written["next_y"])
     with pytest.raises(RuntimeError, match="handed out once"):
-        policy.take_output()
+        policy.graph.take()
 
 
-def test_nothing_is_kept_without_keep_graph():
+def test_nothing_is_recorded_without_a_graph_to_keep_it():
     policy = RecursionPolicy(small_reasoner())
     with torch.no_grad():
         assert not policy(small_batch(2))["next_y"].requires_grad
-    with pytest.raises(RuntimeError, match="keep_graph=True"):
-        policy.take_output()
 
 
 def test_inference_mode_cannot_keep_a_graph():
-    policy = RecursionPolicy(small_reasoner(), keep_graph=True)
+    policy = RecursionPolicy(small_reasoner(), graph=StepGraph())
     with torch.inference_mode(), pytest.raises(RuntimeError, match="inference mode"):
         policy(small_batch(2))
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda policy: pickle.loads(pickle.dumps(policy))])
 def test_copies_leave_the_graph_behind(duplicate):
-    policy = RecursionPolicy(small_reasoner(), keep_graph=True)
+    policy = RecursionPolicy(small_reasoner(), graph=StepGraph())
     written = policy(small_batch(2))
     twin = duplicate(policy)
     with pytest.raises(RuntimeError, match="no step output"):
-        twin.take_output()
-    assert torch.equal(policy.take_output().y, written["next_y"])
+        twin.graph.take()
+    assert torch.equal(policy.graph.take().y, written["next_y"])
     assert torch.equal(twin(small_batch(2))["next_y"], written["next_y"])
 
 
@@ -103,7 +102,7 @@ def test_replay_repeats_the_step_with_a_graph():
         policy(batch)
     batch["halt"] = torch.ones_like(batch["halt"])
     again = policy.replay(batch)
-    assert again is not batch and "logits" not in batch
+    assert again is not batch and not batch["logits"].requires_grad
     for key in ("next_y", "next_z", "answer", "halt"):
         assert torch.equal(again[key], batch[key])
     assert again["logits"].requires_grad and again["logits"].shape[:2] == again["q"].shape[:2] == (2, 3)
@@ -118,24 +117,26 @@ def test_the_policy_halts_by_its_own_confidence():
     assert 0 < batch["halt"].sum() < 64
 
 
-def test_a_rule_is_told_the_steps_including_this_one():
+def test_what_a_rule_is_told_of_a_step():
     told = []
 
     class Recorder(NeverHalt):
-        def __call__(self, thought):
-            told.append(thought)
-            return super().__call__(thought)
+        in_keys = ["previous", "answer", "q", "next_y", "step"]
+
+        def decide(self, step):
+            told.append(step.copy())
+            return super().decide(step)
 
     reasoner, batch = small_reasoner(), small_batch(2, 2)
     batch["step"] = torch.tensor([[0, 1], [3, 0]])
-    RecursionPolicy(reasoner, Recorder(), keep_graph=True)(batch)
-    (thought,) = told
-    assert torch.equal(thought.steps_taken, batch["step"].flatten() + 1)
-    assert thought.q.shape == (4, 2) and not thought.q.requires_grad
+    RecursionPolicy(reasoner, Recorder(), graph=StepGraph())(batch)
+    (seen,) = told
+    assert torch.equal(seen["step"], batch["step"].flatten())
+    assert seen["q"].shape == (4, 2) and not seen["q"].requires_grad
     before = torch.where(batch["step"][..., None] == 0, batch["inputs"], reasoner_answers(reasoner, batch["y"]))
-    assert torch.equal(thought.previous, before.flatten(0, 1))
-    assert torch.equal(thought.answer, batch["answer"].flatten(0, 1))
-    assert torch.equal(thought.y, batch["next_y"].flatten(0, 1))
+    assert torch.equal(seen["previous"], before.flatten(0, 1))
+    assert torch.equal(seen["answer"], batch["answer"].flatten(0, 1))
+    assert torch.equal(seen["next_y"], batch["next_y"].flatten(0, 1))
 
 
 def reasoner_answers(reasoner, y):

@@ -22,9 +22,8 @@ from latent_rl.measuring.intervals import mean_interval, ratio_of_means, share_i
 from latent_rl.reporting.comparison_figures import spread
 from latent_rl.reporting.comparison_tables import grids, markdown, notes
 from latent_rl.reporting.mlflow_run import Tracker
-from latent_rl.storage.history import Milestone, read_history
-from latent_rl.storage.summary import Summary
-from latent_rl.training.session import Session
+from latent_rl.storage import Evaluation, History, Milestone, Summary
+from latent_rl.training.learner import Learner
 
 TINY = [
     "env.id=tests/Backwards-v0",
@@ -41,7 +40,7 @@ TINY = [
 def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     # Each run's own figures have tests of their own, and take most of the time here.
-    monkeypatch.setattr("latent_rl.reporting.mlflow_run.result_figures", lambda *_: {})
+    monkeypatch.setattr("latent_rl.reporting.run_results.result_figures", lambda *_: {})
     if "tests/Backwards-v0" not in registered_ids():
         register_puzzle("tests/Backwards-v0", "toy_puzzle:Backwards")
 
@@ -110,16 +109,16 @@ def test_a_stopped_comparison_goes_on_to_the_same_numbers(
 ) -> None:
     arguments = ("--schemes", "dis", "pi", "--seeds", "1", "--target-accuracy", "0.001", "--metric", "exact")
     run(*arguments, "budget={seconds: null, updates: 30}", "--out", "straight")
-    learn: Callable = Session.learn
+    step: Callable = Learner.step
 
-    def learn_then_signal(session: Session, batch: object) -> object:
-        metrics = learn(session, batch)
-        if session.config.scheme == "pi" and session.updates == 17:
+    def step_then_signal(learner: Learner, loss: object) -> object:
+        metrics = step(learner, loss)
+        if Path("stopped/pi-0").exists() and learner.updates == 17:
             os.kill(os.getpid(), signal.SIGINT)
         return metrics
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Session, "learn", learn_then_signal)
+        patch.setattr(Learner, "step", step_then_signal)
         run(*arguments, "budget={seconds: null, updates: 30}", "--out", "stopped")
     assert not report("stopped")["complete"]
     assert [entry["scheme"] for entry in report("stopped")["runs"]] == ["dis"]
@@ -129,7 +128,7 @@ def test_a_stopped_comparison_goes_on_to_the_same_numbers(
     assert "run 1 of 2: scheme dis, seed 0: finished before" in capsys.readouterr().err
     assert Path("stopped/dis-0/checkpoint/training.pt").stat().st_mtime_ns == finished
     assert timeless(report("stopped")) == timeless(report("straight"))
-    assert [point.updates for point in read_history(Path("stopped/pi-0"))] == [8, 15, 23, 30]
+    assert [point.updates for point in History.read(Path("stopped/pi-0")).milestones] == [8, 15, 23, 30]
 
 
 def test_runs_are_children_of_one_mlflow_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,10 +189,11 @@ def test_a_folder_of_other_settings_is_refused(capsys: pytest.CaptureFixture[str
 
 def made(scheme: str, seed: int, curve: list[float], readout: list[float], passes_per_step: int) -> Run:
     """A finished run whose k-th evaluation came after k thousand passes and k seconds."""
-    history = [
-        Milestone(k, float(k), 1000 * k, accuracy, accuracy, accuracy, readout, readout, puzzles=100, seconds=2.0)
-        for k, accuracy in enumerate(curve, start=1)
-    ]
+    history = []
+    for k, accuracy in enumerate(curve, start=1):
+        by_step = [*readout[:-1], accuracy]
+        found = Evaluation(100, by_step, by_step, by_step, float(passes_per_step * len(readout)), seconds=2.0)
+        history.append(Milestone(k, float(k), 1000 * k, found))
     summary = Summary(
         puzzle="toy", scheme=scheme, seed=seed, device="cpu", parameters=7, updates=len(curve), puzzles_seen=500,
         train_seconds=float(len(curve)), eval_puzzles=100, exact_accuracy=curve[-1], solved_rate=curve[-1],
@@ -214,7 +214,8 @@ QUICK = [made("pi", 0, [0.7, 0.9], [0.5, 0.9], 3), made("pi", 1, [0.5, 0.75, 0.9
 def test_the_readout_of_a_scheme_that_stops_early_costs_what_the_steps_cost() -> None:
     run = made("pi-halt", 0, [0.9], [0.5, 0.895, 0.9], 3)
     assert run.readout("solved") == [(3, 0.5), (6, 0.895), (9, 0.9)]
-    run.history[-1] = replace(run.history[-1], passes_by_step=[3.0, 4.5, 4.75])
+    last = run.history[-1]
+    run.history[-1] = replace(last, evaluation=replace(last.evaluation, passes_by_step=[3.0, 4.5, 4.75]))
     assert run.readout("solved") == [(3.0, 0.5), (4.5, 0.895), (4.75, 0.9)]
     assert run.passes_to_own_accuracy("solved") == 4.5
 

@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from loop import learn
 from programs import Program
 
 from latent_rl.config.loading import load_config
 from latent_rl.envs import register_puzzle, registered_ids
 from latent_rl.storage.checkpoint import load_model, load_training
 from latent_rl.train import main
-from latent_rl.training.session import Session
+from latent_rl.training import assemble
+from latent_rl.training.learner import Learner
 
 TINY = [
     "env.id=tests/Backwards-v0",
@@ -91,12 +93,10 @@ def test_a_run_leaves_config_checkpoint_summary_and_figures(capsys: pytest.Captu
 
 
 def test_learning_changes_what_it_should_and_nothing_else() -> None:
-    session = Session(load_config("sudoku-4x4", [*TINY, "scheme=dis", "budget.updates=3"]))
-    before = {name: value.clone() for name, value in session.reasoner.state_dict().items()}
-    batches = session.collect()
-    for _ in range(3):
-        session.learn(next(batches))
-    after = session.reasoner.state_dict()
+    run = assemble(load_config("sudoku-4x4", [*TINY, "scheme=dis", "budget.updates=3"]))
+    before = {name: value.clone() for name, value in run.reasoner.state_dict().items()}
+    learn(run)
+    after = run.reasoner.state_dict()
     same = {name for name in before if torch.equal(before[name], after[name])}
     assert same == {"initial_y", "initial_z"}
 
@@ -114,19 +114,19 @@ def test_a_run_stopped_and_resumed_ends_in_identical_weights(mode: str) -> None:
     ours, theirs = (load_training(Path(f"runs/{name}/checkpoint"), "cpu") for name in ("straight", "halves"))
     for key in ("collect", "update"):
         assert ours["ledger"]["forward"].get(key) == theirs["ledger"]["forward"].get(key)
-    assert ours["finished_puzzles"] == theirs["finished_puzzles"]
+    assert ours["collection"]["finished_puzzles"] == theirs["collection"]["finished_puzzles"]
 
 
 def test_a_signal_stops_after_the_update_and_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    learn: Callable = Session.learn
+    step: Callable = Learner.step
 
-    def learn_then_signal(session: Session, batch: object) -> object:
-        metrics = learn(session, batch)
-        if session.updates == 4:
+    def step_then_signal(learner: Learner, loss: object) -> object:
+        metrics = step(learner, loss)
+        if learner.updates == 4:
             os.kill(os.getpid(), signal.SIGINT)
         return metrics
 
-    monkeypatch.setattr(Session, "learn", learn_then_signal)
+    monkeypatch.setattr(Learner, "step", step_then_signal)
     with pytest.raises(KeyboardInterrupt):
         run("name=stopped", "budget.updates=9")
     assert load_model(Path("runs/stopped")).updates == 4
@@ -137,12 +137,10 @@ def test_a_signal_stops_after_the_update_and_the_run_goes_on(monkeypatch: pytest
 
 def test_a_compiled_network_learns_the_same_and_is_counted_the_same() -> None:
     overrides = [*TINY, "network.mixer=mlp", "network.positions=none", "budget.updates=3"]
-    plain, compiled = (Session(load_config("sudoku-4x4", [*overrides, f"compile={on}"])) for on in ("false", "true"))
-    for session in (plain, compiled):
+    plain, compiled = (assemble(load_config("sudoku-4x4", [*overrides, f"compile={on}"])) for on in ("false", "true"))
+    for one in (plain, compiled):
         torch.manual_seed(0)
-        batches = session.collect()
-        while not session.budget_spent:
-            session.learn(next(batches))
+        learn(one)
     assert compiled.ledger.state_dict() == plain.ledger.state_dict()
     for name, weight in plain.reasoner.named_parameters():
         torch.testing.assert_close(compiled.reasoner.get_parameter(name), weight, rtol=1e-4, atol=1e-5)

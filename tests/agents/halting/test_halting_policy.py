@@ -7,62 +7,73 @@ import copy
 import pytest
 import torch
 from small import STEPS, WIDTH, small_batch, small_reasoner
+from tensordict import TensorDict
 from torchrl.envs.utils import ExplorationType, set_exploration_type
 
-from latent_rl.agents import Decisions, HaltingLearner, HaltingPolicy, LearnedHalt, RecursionPolicy, halting_features
+from latent_rl.agents import (
+    HaltingLearner,
+    HaltingPolicy,
+    LearnedHalt,
+    RecursionPolicy,
+    decisions_of_episodes,
+    decisions_of_steps,
+)
 from latent_rl.agents.halting.policy import READINGS
 
 
-def thought_of(rows: int):
-    policy, batch = RecursionPolicy(small_reasoner()), small_batch(rows)
-    policy(batch)
-    return policy.recall(batch), batch, policy
+def step_of(rows: int):
+    """A step taken by a policy, with all that its halting rule saw and wrote."""
+    seen = []
+
+    class Recorder(LearnedHalt):
+        def forward(self, tensordict):
+            seen.append(tensordict.copy())
+            return super().forward(tensordict)
+
+    policy, batch = RecursionPolicy(small_reasoner(), Recorder(HaltingPolicy(WIDTH))), small_batch(rows)
+    with torch.no_grad():
+        policy(batch)
+    return batch, seen[0]
 
 
 def test_features_are_read_off_a_step_that_was_taken():
-    thought, batch, _ = thought_of(5)
-    features = halting_features(thought)
+    batch, seen = step_of(5)
+    features = batch["features"]
     assert features.shape == (5, WIDTH + READINGS) and not features.requires_grad
     assert torch.equal(features[:, :WIDTH], batch["next_y"][:, 0])
-    changed = (thought.answer != thought.previous).float().mean(-1)
+    changed = (seen["answer"] != seen["previous"]).float().mean(-1)
     assert torch.equal(features[:, WIDTH + 2], changed)
     assert torch.equal(features[:, -2], batch["step"] + 1.0) and torch.equal(features[:, -1], 1 / (batch["step"] + 1))
-    top = thought.logits.sort(-1).values
+    top = batch["logits"].sort(-1).values
     lead = (1 + top[..., -1] - top[..., -2]).log()
     assert torch.allclose(features[:, WIDTH + 3], lead.min(-1).values, atol=1e-6)
     assert torch.allclose(features[:, WIDTH + 4], lead.mean(-1), atol=1e-6)
 
 
-def test_a_step_recalled_is_the_step_taken_and_costs_no_pass():
-    seen = []
-
-    class Recorder(LearnedHalt):
-        def __call__(self, thought):
-            seen.append(thought)
-            return super().__call__(thought)
-
-    policy = RecursionPolicy(small_reasoner(), Recorder(HaltingPolicy(WIDTH)))
-    batch = small_batch(2, 3)
-    with torch.no_grad():
-        policy(batch)
-    policy.reasoner.network.register_forward_hook(lambda *_: pytest.fail("a network pass"))
-    recalled = policy.recall(batch)
-    for name in ("inputs", "previous", "answer", "logits", "q", "y", "steps_taken"):
-        assert torch.allclose(getattr(recalled, name), getattr(seen[0], name), atol=1e-6), name
-    assert torch.allclose(halting_features(recalled), halting_features(seen[0]), atol=1e-6)
+def test_the_choice_is_written_with_how_likely_it_was():
+    batch, _ = step_of(64)
+    likely = HaltingPolicy(WIDTH).probability(batch["features"])
+    assert torch.allclose(batch["halt_log_prob"], torch.where(batch["halt"] == 1, likely, 1 - likely).log())
+    assert 0 < batch["halt"].sum() < 64 and batch["halt"].dtype == torch.int64
 
 
 def test_a_learned_rule_samples_in_training_and_thresholds_in_evaluation():
-    thought, _, _ = thought_of(4)
+    _, seen = step_of(4)
     policy = HaltingPolicy(WIDTH, floor=0.1)
     torch.nn.init.constant_(policy.actor[-1].bias, 0.2)  # P(halt) = 0.1 + 0.8 * 0.55 = 0.54
-    many = type(thought)(**{name: value.repeat(500, *[1] * (value.ndim - 1)) for name, value in vars(thought).items()})
+    many = torch.cat([seen] * 500)
     torch.manual_seed(0)
     with set_exploration_type(ExplorationType.RANDOM):
-        assert LearnedHalt(policy)(many).float().mean() == pytest.approx(0.54, abs=0.05)
+        assert LearnedHalt(policy)(many)["halt"].float().mean() == pytest.approx(0.54, abs=0.05)
     with set_exploration_type(ExplorationType.DETERMINISTIC):
-        assert LearnedHalt(policy)(many).all() and not LearnedHalt(policy, threshold=0.6)(many).any()
-        assert LearnedHalt(policy)(many).dtype == torch.int64
+        assert LearnedHalt(policy)(many)["halt"].all() and not LearnedHalt(policy, threshold=0.6)(many)["halt"].any()
+        assert LearnedHalt(policy)(many)["halt"].dtype == torch.int64
+
+
+def test_an_untrained_policy_is_undecided_and_goes_on_in_evaluation():
+    _, seen = step_of(4)
+    with set_exploration_type(ExplorationType.DETERMINISTIC):
+        assert not LearnedHalt(HaltingPolicy(WIDTH))(seen)["halt"].any()
 
 
 def test_the_floor_bounds_both_choices():
@@ -87,10 +98,25 @@ def test_the_scale_moves_only_when_told_to():
 
 def test_choices_of_full_episodes():
     features, rewards = torch.randn(2, 4, 3), torch.arange(8.0).view(2, 4)
-    found = Decisions.of_full_episodes(features, rewards)
-    assert torch.equal(found.gains, torch.tensor([[1.0, 2.0, 3.0], [5.0, 6.0, 7.0]]))
-    assert torch.equal(found.features, features[:, :3]) and torch.equal(found.next_features, features[:, 1:])
-    assert found.ends.tolist() == [[False, False, True]] * 2 and found.open.all()
+    found = decisions_of_episodes(features, rewards)
+    assert torch.equal(found["next", "reward"].squeeze(-1), torch.tensor([[1.0, 2.0, 3.0], [5.0, 6.0, 7.0]]))
+    assert torch.equal(found["features"], features[:, :3])
+    assert torch.equal(found["next", "features"], features[:, 1:])
+    assert found["next", "done"].squeeze(-1).tolist() == [[False, False, True]] * 2 and found["open"].all()
+
+
+def test_choices_of_collected_steps():
+    """Row 0 goes on and on, row 1 stops at once, row 2 is ended by the environment after its second step."""
+    halt = torch.tensor([[0, 0, 0], [1, 0, 0], [0, 0, 0]])
+    done = torch.tensor([[False, False, False], [True, False, False], [False, True, False]])
+    features, reward = torch.randn(3, 3, 2), torch.arange(9.0).view(3, 3, 1)
+    steps = TensorDict({"features": features, "halt": halt, "halt_log_prob": -halt.float()}, [3, 3])
+    steps["next"] = TensorDict({"reward": reward, "done": done.unsqueeze(-1)}, [3, 3])
+    found = decisions_of_steps(steps)
+    assert found["open"].tolist() == [[True, True], [True, True], [True, False]]
+    assert found["next", "done"].squeeze(-1).tolist() == [[False, False], [False, False], [True, False]]
+    assert torch.equal(found["next", "reward"], reward[:, 1:]) and torch.equal(found["features"], features[:, :2])
+    assert torch.equal(found["halt"], halt[:, :2]) and torch.equal(found["halt_log_prob"], -halt[:, :2].float())
 
 
 def episodes(rows: int = 256):
@@ -109,7 +135,7 @@ def learned(cost: float, iterations: int = 12):
     features, gains, solvable = episodes()
     policy = HaltingPolicy(WIDTH, hidden=16)
     learner = HaltingLearner(policy, lr=1e-2, minibatch=256)
-    decisions = Decisions.of_full_episodes(features, gains - cost)
+    decisions = decisions_of_episodes(features, gains - cost)
     for _ in range(iterations):
         found = learner.learn(decisions)
     return policy.probability(features[:, :-1]) > 0.5, solvable, found
@@ -131,22 +157,20 @@ def test_a_price_beyond_all_gains_stops_at_once():
 def test_decisions_without_a_choice_teach_nothing():
     """The same decisions, with closed ones of absurd gains in between: the same policy."""
     features, gains, _ = episodes(64)
-    found = Decisions.of_full_episodes(features, gains)
-    closed = torch.zeros_like(found.open)
+    found = decisions_of_episodes(features, gains)
+    closed = torch.zeros_like(found["open"])
     closed[:, 1] = True
     results = []
     for absurd in (0.0, 1e6):
         torch.manual_seed(0)
         policy = HaltingPolicy(WIDTH, hidden=16)
         torch.nn.init.normal_(policy.critic[-1].weight)
-        changed = Decisions(
-            found.features,
-            found.gains + absurd * closed,
-            found.next_features,
-            found.ends | closed.roll(-1, 1),  # the step before a closed decision is the last there is
-            ~closed,
-        )
-        HaltingLearner(policy).learn(changed, halt=torch.zeros_like(closed))
+        changed = found.clone().update({"open": ~closed, "halt": torch.zeros_like(closed, dtype=torch.int64)})
+        changed["halt_log_prob"] = (1 - policy.probability(found["features"])).log().detach()
+        changed["next", "reward"] += absurd * closed.unsqueeze(-1)
+        # The step before a closed decision is the last there is.
+        changed["next", "done"] |= closed.roll(-1, 1).unsqueeze(-1)
+        HaltingLearner(policy).learn(changed)
         results.append(policy.actor[-1].weight.detach())
     assert torch.equal(*results)
 
@@ -154,11 +178,11 @@ def test_decisions_without_a_choice_teach_nothing():
 def test_state_survives_a_round_trip():
     features, gains, _ = episodes(32)
     first, second = (HaltingLearner(HaltingPolicy(WIDTH)) for _ in range(2))
-    first.learn(Decisions.of_full_episodes(features, gains))
+    first.learn(decisions_of_episodes(features, gains))
     second.load_state_dict(copy.deepcopy(first.state_dict()))
     outcomes = []
     for learner in (first, second):
         torch.manual_seed(1)
-        learner.learn(Decisions.of_full_episodes(features, gains))
+        learner.learn(decisions_of_episodes(features, gains))
         outcomes.append(learner.policy.probability(features))
     assert torch.equal(*outcomes)

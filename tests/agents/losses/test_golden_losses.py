@@ -7,7 +7,14 @@ import torch
 from golden_files import arrays, first_observation, reasoner_of, setting
 from tensordict import TensorDict
 
-from latent_rl.agents import PolicyImprovementLoss, RecursionPolicy, SolvedValueLoss, TargetGenerator, TerminalTargets
+from latent_rl.agents import (
+    PolicyImprovementLoss,
+    RecursionPolicy,
+    SolvedValueLoss,
+    StepGraph,
+    TargetGenerator,
+    TerminalTargets,
+)
 from latent_rl.agents.losses.policy_improvement import cell_cross_entropy
 from latent_rl.agents.official import our_name
 
@@ -80,13 +87,13 @@ def test_metrics_of_halted_sequences(policy, head_batch):
 def test_one_training_step(mode):
     golden, settings = arrays("trm_att_train_step"), setting("trm_att_train_step", "optimizer_json")
     reasoner = reasoner_of("trm_att")
-    policy = RecursionPolicy(reasoner, keep_graph=mode == "fused")
+    policy = RecursionPolicy(reasoner, graph=StepGraph() if mode == "fused" else None)
     batch = first_observation(reasoner, golden)
     batch["solution"] = golden["labels"]
     if mode == "fused":
         with torch.no_grad():
             policy(batch)
-        output = policy.take_output()
+        output = policy.graph.take()
         batch.update({"logits": output.logits, "q": output.q})
     elif mode == "replay once":
         batch = policy.replay(batch)

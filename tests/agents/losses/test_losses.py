@@ -16,6 +16,7 @@ from latent_rl.agents import (
     ReturnHead,
     ReturnValueLoss,
     SolvedValueLoss,
+    StepGraph,
     TerminalTargets,
 )
 from latent_rl.agents.losses.policy_improvement import cell_cross_entropy, stablemax_logits
@@ -113,10 +114,10 @@ def test_outputs_at_hand_cost_no_pass_and_teach_the_same(name):
     for mode in ("fused", "replay", "own"):
         loss, batch = LOSSES[name](), small_batch(5)
         if mode == "fused":
-            loss.policy.keep_graph = True
+            loss.policy.graph = StepGraph()
             with torch.no_grad():
                 loss.policy(batch)
-            output = loss.policy.take_output()
+            output = loss.policy.graph.take()
             batch.update({"logits": output.logits, "q": output.q})
         elif mode == "replay":
             batch = loss.policy.replay(batch)

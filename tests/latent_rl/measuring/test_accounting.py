@@ -8,13 +8,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from loop import learn
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from latent_rl import analyze, evaluate, halt, solve, train
 from latent_rl.agents.network.blocks import Block
 from latent_rl.config.loading import load_config
 from latent_rl.envs import register_puzzle, registered_ids
-from latent_rl.training.session import Session
+from latent_rl.train import measure
+from latent_rl.training import assemble, restore, save
 
 TINY = [
     "env.id=tests/Backwards-v0",
@@ -69,38 +71,34 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_training_and_evaluation(rows: Rows, mode: str) -> None:
-    session = Session(load_config("sudoku-4x4", [*TINY, *MODES[mode], "budget.updates=12"]))
-    batches = session.collect()
-    while not session.budget_spent:
-        session.learn(next(batches))
-    assert session.ledger.train_passes == rows.counted
-    found = session.evaluate(20)
-    assert session.ledger.forward["eval"] == found.puzzles * found.passes_per_puzzle
-    assert session.ledger.train_passes + session.ledger.forward["eval"] == rows.counted
+    run = assemble(load_config("sudoku-4x4", [*TINY, *MODES[mode], "budget.updates=12"]))
+    learn(run)
+    assert run.ledger.train_passes == rows.counted
+    found = measure(run, 20)
+    assert run.ledger.forward["eval"] == found.puzzles * found.passes_per_puzzle
+    assert run.ledger.train_passes + run.ledger.forward["eval"] == rows.counted
 
 
 def test_rows_that_stop_early(rows: Rows) -> None:
-    session = Session(load_config("sudoku-4x4", [*TINY, *MODES["trm"], "halting.exploration=0.0", "budget.updates=4"]))
-    torch.nn.init.constant_(session.reasoner.q_head.bias, 5.0)  # sure from the first step on
-    batches = session.collect()
-    session.learn(next(batches))
-    assert session.puzzles_seen == 8 + 8, "every row has stopped, and was replaced"
-    assert session.ledger.train_passes == rows.counted == 8 * 2 * 2
+    overrides = [*TINY, *MODES["trm"], "halting.options.exploration=0.0", "budget.updates=4"]
+    run = assemble(load_config("sudoku-4x4", overrides))
+    torch.nn.init.constant_(run.reasoner.q_head.bias, 5.0)  # sure from the first step on
+    learn(run, batches=1)
+    assert run.spent.puzzles == 8 + 8, "every row has stopped, and was replaced"
+    assert run.ledger.train_passes == rows.counted == 8 * 2 * 2
 
 
 @pytest.mark.parametrize("mode", ["fused", "trm", "replay-return", "pi-halt"])
 def test_a_run_that_is_saved_and_restored(rows: Rows, mode: str) -> None:
     run_dir = Path("runs/run")
     for updates in (6, 14):
-        session = Session(load_config("sudoku-4x4", [*TINY, *MODES[mode], f"budget.updates={updates}"]))
+        run = assemble(load_config("sudoku-4x4", [*TINY, *MODES[mode], f"budget.updates={updates}"]))
         if updates == 14:
-            session.restore(run_dir)
-        batches = session.collect()
-        while not session.budget_spent:
-            session.learn(next(batches))
+            restore(run, run_dir)
+        learn(run)
         run_dir.mkdir(parents=True, exist_ok=True)
-        session.save(run_dir, None)
-    assert session.ledger.train_passes == rows.counted
+        save(run, run_dir, None)
+    assert run.ledger.train_passes == rows.counted
 
 
 def test_the_programs_that_use_a_model(rows: Rows, capsys: pytest.CaptureFixture[str]) -> None:

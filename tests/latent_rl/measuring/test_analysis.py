@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
+from loop import learn
 from tiny_models import TEST_PUZZLES, oracle, save_untrained, tiny_config
 from torch.nn import functional
 
@@ -20,8 +21,9 @@ from latent_rl.reporting.analysis_figures import calibration, improvement
 from latent_rl.reporting.analysis_report import findings, report
 from latent_rl.reporting.run_results import evaluation_metrics, result_figures
 from latent_rl.storage.checkpoint import load_model
+from latent_rl.train import measure
+from latent_rl.training import assemble
 from latent_rl.training.assemble import build_puzzle
-from latent_rl.training.session import Session
 
 
 @pytest.fixture(scope="module")
@@ -274,14 +276,14 @@ def test_a_folder_that_cannot_be_made(capsys, run_dir, tmp_path) -> None:
 
 
 def test_evaluations_in_training_report_the_same_numbers(cache) -> None:
-    session = Session(tiny_config(cache, "tracking.enabled=false", "collector.num_envs=2"))
-    session.learn(next(session.collect()))
-    found = session.evaluate()
-    metrics = evaluation_metrics(session, found)
+    run = assemble(tiny_config(cache, "tracking.enabled=false", "collector.num_envs=2"))
+    learn(run, batches=1)
+    found = measure(run)
+    metrics = evaluation_metrics(found, run.spent, baseline=336)
     for step in range(3):
         assert metrics[f"steps/margin_{step + 1:02d}"] == found.margin_by_step[step]
         assert metrics[f"steps/dead_share_{step + 1:02d}"] == found.dead_share_by_step[step]
-    figures = result_figures(session, found)
+    figures = result_figures(run, found, None)
     assert "improvement_by_step" in figures
     labels = [axes.get_xlabel() for axes in figures["trajectory"].axes if axes.axison]
     assert all("margin" in label for label in labels[1:])

@@ -21,7 +21,7 @@ from latent_rl.reporting.figures import (
     save,
     trajectory,
 )
-from latent_rl.storage.history import Milestone
+from latent_rl.storage import Milestone
 
 
 class Board(Puzzle):
@@ -123,12 +123,15 @@ def test_accuracy_by_step_shows_every_value_and_its_passes() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_accuracy_against_passes_and_seconds(count: int, tmp_path) -> None:
-    history = [Milestone(k, 2.0 * k, 1000 * k, 0.1 * k, 0.2 * k, 0.3 * k, [0.1 * k]) for k in range(1, count + 1)]
+    history = [
+        Milestone(k, 2.0 * k, 1000 * k, Evaluation(10, [0.1 * k], [0.2 * k], [0.3 * k], 3.0, 1.0))
+        for k in range(1, count + 1)
+    ]
     figure = accuracy_against_passes(history)
     left, right = figure.axes
     exact = [line for line in left.lines if line.get_label() == "answer exactly right"][0]
     assert list(exact.get_xdata()) == [entry.train_passes for entry in history]
-    assert list(exact.get_ydata()) == [entry.exact_accuracy for entry in history]
+    assert list(exact.get_ydata()) == [entry.evaluation.exact_accuracy for entry in history]
     assert list(right.lines[0].get_xdata()) == [entry.train_seconds for entry in history]
     save(figure, tmp_path / "history.png")
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-from types import SimpleNamespace
 
 import pytest
-import torch
 from rich.console import Console
 
-from latent_rl.config.schema import Config
 from latent_rl.errors import UserError
-from latent_rl.measuring.evaluation import Evaluation
-from latent_rl.storage.summary import Summary, next_steps, table
+from latent_rl.reporting.summary import next_steps, show, table
+from latent_rl.storage import Evaluation, Spent, Summary
 
 FIELDS = """puzzle scheme seed device parameters updates puzzles_seen train_seconds eval_puzzles exact_accuracy
 solved_rate cell_accuracy accuracy_by_step eval_passes_per_puzzle train_passes_total train_passes_per_puzzle
@@ -23,19 +20,19 @@ baseline_passes_per_puzzle savings_vs_trm pass_at checkpoint mlflow_run_id""".sp
 
 @pytest.fixture
 def summary() -> Summary:
-    session = SimpleNamespace(
-        puzzle=SimpleNamespace(name="sudoku-4x4"),
-        config=Config(seed=3, scheme="dis"),
-        device="cpu",
-        reasoner=torch.nn.Linear(2, 3),
-        ledger=SimpleNamespace(train_passes=9000),
-        updates=50,
-        puzzles_seen=500,
-        train_seconds=12.5,
-        election=None,
-    )
     found = Evaluation(200, [0.5, 0.9], [0.6, 0.91], [0.8, 0.97], 6.0, 1.0)
-    return Summary.of(session, found, "runs/x/checkpoint/model.pt", "abc")
+    return Summary.of(
+        found,
+        Spent(updates=50, seconds=12.5, passes=9000, puzzles=500),
+        336,
+        puzzle="sudoku-4x4",
+        scheme="dis",
+        seed=3,
+        device="cpu",
+        parameters=9,
+        checkpoint="runs/x/checkpoint/model.pt",
+        mlflow_run_id="abc",
+    )
 
 
 def test_exactly_the_fields_of_the_design_in_their_order(summary, tmp_path) -> None:
@@ -46,7 +43,7 @@ def test_exactly_the_fields_of_the_design_in_their_order(summary, tmp_path) -> N
     assert content["savings_vs_trm"] == 56
     assert (content["exact_accuracy"], content["solved_rate"], content["cell_accuracy"]) == (0.9, 0.91, 0.97)
     assert content["accuracy_by_step"] == [0.5, 0.9]
-    assert summary.as_dict() == content
+    assert summary.model_dump() == content
     assert Summary.read(tmp_path) == summary
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
 
@@ -75,7 +72,7 @@ def test_the_table_shows_savings_only_beside_the_accuracy(summary) -> None:
 
 
 def test_the_next_steps_can_be_copied(summary, capsys) -> None:
-    summary.print(puzzle_text="1...", tracking_uri="sqlite:///mlflow.db")
+    show(summary, puzzle_text="1...", tracking_uri="sqlite:///mlflow.db")
     lines = capsys.readouterr().out.splitlines()
     assert "checkpoint    runs/x/checkpoint/model.pt" in lines
     assert "solve one     python -m latent_rl.solve runs/x/checkpoint/model.pt 1..." in lines

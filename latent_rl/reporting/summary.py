@@ -1,0 +1,64 @@
+"""The table at the end of training, and which commands come next."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from latent_rl.storage import Summary
+
+
+def show(summary: Summary, *, puzzle_text: str = "PUZZLE", tracking_uri: str | None = None) -> None:
+    """Show the table, and what to do next, to a person.
+
+    Args:
+        puzzle_text: a puzzle for the command line that is proposed.
+        tracking_uri: where MLflow keeps the run; None if it was off.
+    """
+    console = Console(highlight=False)
+    console.print(table(summary))
+    # Not wrapped, so that commands can be copied.
+    console.print("\n".join(next_steps(summary, puzzle_text, tracking_uri)), soft_wrap=True, markup=False)
+
+
+def table(summary: Summary) -> Table:
+    """The summary as a table of two columns."""
+    found = Table(title=f"{summary.puzzle}, scheme {summary.scheme}, seed {summary.seed}", show_header=False)
+    found.add_column(style="bold", no_wrap=True)
+    found.add_column(justify="right")
+    found.add_row("exactly right", f"{summary.exact_accuracy:.1%} of {summary.eval_puzzles:,} unseen puzzles")
+    found.add_row("solved by the puzzle's rule", f"{summary.solved_rate:.1%}")
+    found.add_row("cells right", f"{summary.cell_accuracy:.1%}")
+    if summary.pass_at:
+        found.add_row("voted by views", ", ".join(f"{name} {share:.1%}" for name, share in summary.pass_at.items()))
+    found.add_row("network passes a puzzle", f"{summary.eval_passes_per_puzzle:,.4g}")
+    found.add_row("savings against TRM", savings(summary))
+    found.add_row("training", f"{summary.train_seconds:,.1f} s on {summary.device}, {summary.updates:,} updates")
+    found.add_row("puzzles seen", f"{summary.puzzles_seen:,}")
+    found.add_row(
+        "training passes", f"{summary.train_passes_total:,} ({summary.train_passes_per_puzzle:,.1f} a puzzle)"
+    )
+    found.add_row("parameters", f"{summary.parameters:,}")
+    return found
+
+
+def savings(summary: Summary) -> str:
+    """The savings together with the accuracy that they came with: one means nothing without the other."""
+    return (
+        f"{summary.savings_vs_trm:.1f}x fewer than {summary.baseline_passes_per_puzzle:,}, "
+        f"at {summary.exact_accuracy:.1%} exact"
+    )
+
+
+def next_steps(summary: Summary, puzzle_text: str = "PUZZLE", tracking_uri: str | None = None) -> list[str]:
+    """Lines that say where the model is and which commands come next."""
+    lines = [
+        f"checkpoint    {summary.checkpoint}",
+        f"solve one     python -m latent_rl.solve {summary.checkpoint} {puzzle_text}",
+    ]
+    if tracking_uri is None:
+        return lines
+    if tracking_uri.startswith(("http://", "https://")):
+        return [*lines, f"charts        {tracking_uri}"]
+    store = "" if tracking_uri == "sqlite:///mlflow.db" else f" --backend-store-uri {tracking_uri}"
+    return [*lines, f"charts        mlflow ui{store}    then open http://127.0.0.1:5000"]

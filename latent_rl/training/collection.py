@@ -1,0 +1,72 @@
+"""Collecting recursion steps: TorchRL's collector over the training environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from tensordict import TensorDictBase
+from torchrl.collectors import Collector
+
+from latent_rl.agents import RecursionPolicy
+from latent_rl.config import CollectorConfig
+from latent_rl.measuring.ledger import Ledger
+from latent_rl.training.assemble import Environment
+
+
+class Collection:
+    """An endless iterator over batches `[num_envs, steps]` of recursion steps; each continues where the last ended.
+
+    Args:
+        environment: where the steps are taken; its running episodes are part of the state.
+        policy: takes them.
+        config: how many at once.
+        ledger: books the passes as collected.
+    """
+
+    def __init__(
+        self, environment: Environment, policy: RecursionPolicy, config: CollectorConfig, ledger: Ledger
+    ) -> None:
+        self._environment, self._policy, self._config, self._ledger = environment, policy, config, ledger
+        # Counted on the device, so that counting does not wait for it.
+        self._finished = torch.zeros((), dtype=torch.int64, device=environment.vector.device)
+        self._batches: Iterator[TensorDictBase] | None = None
+
+    @property
+    def puzzles_begun(self) -> int:
+        """Training puzzles begun so far: those finished and those in work."""
+        return int(self._finished) + self._config.num_envs
+
+    def __iter__(self) -> Collection:
+        return self
+
+    def __next__(self) -> TensorDictBase:
+        with self._ledger.phase("collect"):
+            if self._batches is None:
+                # Late: a collector begins with a reset, and the episodes of `load_state_dict` must be there then.
+                self._batches = iter(self._collector())
+            batch = next(self._batches)
+        self._finished += batch["next", "done"].sum()
+        return batch
+
+    def _collector(self) -> Collector:
+        steps = 1 if self._config.mode == "fused" else self._config.steps_per_batch
+        return Collector(
+            self._environment.torchrl,
+            self._policy,
+            frames_per_batch=steps * self._config.num_envs,
+            total_frames=-1,
+            # Fresh tensors every batch: shared buffers would need a first, uncollected call of the policy.
+            use_buffers=False,
+            track_traj_ids=False,
+            return_same_td=True,
+            auto_register_policy_transforms=False,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"environment": self._environment.vector.state_dict(), "finished_puzzles": int(self._finished)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._environment.vector.load_state_dict(state["environment"])
+        self._finished.fill_(state["finished_puzzles"])

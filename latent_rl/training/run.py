@@ -1,0 +1,164 @@
+"""A training run: its parts, put together from a configuration, each with a state of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torchrl.objectives import LossModule
+
+from latent_rl.agents import RecursionPolicy, RecursiveReasoner, StepGraph
+from latent_rl.config import Config
+from latent_rl.envs import Puzzle
+from latent_rl.measuring import Ledger
+from latent_rl.storage import History, Spent, load_weights
+from latent_rl.training.assemble import (
+    accelerate,
+    build_environment,
+    build_halting_learner,
+    build_halting_policy,
+    build_losses,
+    build_policy,
+    build_puzzle,
+    build_reasoner,
+    choose_device,
+)
+from latent_rl.training.collection import Collection
+from latent_rl.training.experience import Experience, FusedExperience, ReplayExperience
+from latent_rl.training.halting import ConcurrentHalting, NoHalting
+from latent_rl.training.learner import Learner
+from latent_rl.training.pace import Clock
+
+
+class Stateful(Protocol):
+    """What a checkpoint can hold."""
+
+    def state_dict(self) -> Mapping[str, Any]: ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> object: ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """The parts of a training run.
+
+    Attributes:
+        config: describes all of it.
+        puzzle: what is solved.
+        reasoner: the network that learns; `learner.averaged_reasoner` is the one that is evaluated and saved.
+        policy: takes recursion steps with it.
+        collection: batches of these steps, without end.
+        experience: what an update learns from, made of a batch.
+        losses: what an update minimises, by name.
+        loss_weights: how much each loss counts.
+        learner: gradient, optimizer and averaged weights.
+        halting: learns when to stop, or does nothing.
+        ledger: counts the network passes.
+        clock: counts the seconds of training.
+        history: the evaluations so far.
+    """
+
+    config: Config
+    puzzle: Puzzle
+    reasoner: RecursiveReasoner
+    policy: RecursionPolicy
+    collection: Collection
+    experience: Experience
+    losses: dict[str, LossModule]
+    loss_weights: dict[str, float]
+    learner: Learner
+    halting: ConcurrentHalting | NoHalting
+    ledger: Ledger
+    clock: Clock
+    history: History
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything is kept and computed."""
+        return self.reasoner.initial_y.device
+
+    @property
+    def spent(self) -> Spent:
+        """What training has cost so far."""
+        puzzles = self.collection.puzzles_begun
+        return Spent(self.learner.updates, self.clock.seconds, self.ledger.train_passes, puzzles)
+
+    @property
+    def parts(self) -> dict[str, Stateful]:
+        """What a checkpoint is the sum of, by name."""
+        return {
+            "learner": self.learner,
+            "collection": self.collection,
+            "halting": self.halting,
+            "ledger": self.ledger,
+            "clock": self.clock,
+            "history": self.history,
+        }
+
+
+def assemble(config: Config, init: Path | None = None) -> Run:
+    """Everything that a configuration describes, seeded, nothing trained yet.
+
+    Args:
+        config: of the run.
+        init: a checkpoint of ours or of the official code, whose weights the network starts with.
+
+    Raises:
+        UserError, PuzzleError: if the configuration, the data or the checkpoint do not fit.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    puzzle = build_puzzle(config)
+    puzzle.instances("test")
+    reasoner = build_reasoner(config, puzzle, choose_device(config.device))
+    if init is not None:
+        # Before anything is made from the reasoner: its average, and the environment's initial latents.
+        load_weights(reasoner, init)
+    halting_policy = build_halting_policy(config, reasoner) if config.halting.rule == "learned" else None
+    graph = StepGraph() if config.collector.mode == "fused" else None
+    policy = build_policy(config, reasoner, halting_policy, graph)
+    environment = build_environment(config, puzzle, reasoner)
+    environment.torchrl.set_seed(config.seed)
+    losses, weights = build_losses(config, reasoner)
+    learner = Learner(reasoner, [head for loss in losses.values() for head in loss.heads], config.optimizer)
+    halting: ConcurrentHalting | NoHalting = NoHalting()
+    if halting_policy is not None:
+        halting = ConcurrentHalting(build_halting_learner(config, halting_policy), config.halting.ppo.steps)
+
+    # After the averaged copy was made, so that both have their own compiled network and their own hook.
+    ledger = Ledger()
+    for one in (reasoner, learner.averaged_reasoner):
+        accelerate(one, config)
+        ledger.watch(one.network)
+    return Run(
+        config=config,
+        puzzle=puzzle,
+        reasoner=reasoner,
+        policy=policy,
+        collection=Collection(environment, policy, config.collector, ledger),
+        experience=_experience(config, policy, graph, losses),
+        losses=losses,
+        loss_weights=weights,
+        learner=learner,
+        halting=halting,
+        ledger=ledger,
+        clock=Clock(),
+        history=History(),
+    )
+
+
+def _experience(
+    config: Config, policy: RecursionPolicy, graph: StepGraph | None, losses: Mapping[str, LossModule]
+) -> Experience:
+    if graph is not None:
+        return FusedExperience(graph)
+    return ReplayExperience(
+        policy,
+        minibatch_size=config.collector.minibatch_size,
+        epochs=config.collector.epochs,
+        prepare=[loss.prepare for loss in losses.values()],
+    )

@@ -1,0 +1,17 @@
+"""The training loop without what surrounds it: no measuring, no saving, no tracking."""
+
+from __future__ import annotations
+
+from latent_rl.training import Run, budget_share, weighted_sum
+
+
+def learn(run: Run, batches: int | None = None) -> None:
+    """Collect and learn, `batches` times or until the budget is spent."""
+    while batches != 0 and budget_share(run.config.budget, run.spent) < 1.0:
+        batch = next(run.collection)
+        with run.ledger.phase("update"):
+            for steps in run.experience(batch):
+                total, _ = weighted_sum({name: loss(steps) for name, loss in run.losses.items()}, run.loss_weights)
+                run.learner.step(total)
+        run.halting.learn(batch)
+        batches = None if batches is None else batches - 1
