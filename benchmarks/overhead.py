@@ -15,9 +15,15 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from latent_rl import cli
 from latent_rl.config import load_config
+
+if TYPE_CHECKING:
+    from tensordict import TensorDictBase
+
+    from latent_rl.training import Run
 
 EXAMPLE = "  python benchmarks/overhead.py --config sudoku-6x6 --rounds 8 --json overhead.json"
 
@@ -33,29 +39,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     from latent_rl.reporting.mlflow_run import start_tracking
-    from latent_rl.training import Session
+    from latent_rl.reporting.run_results import training_metrics
+    from latent_rl.training import assemble, weighted_sum
 
     with tempfile.TemporaryDirectory() as folder:
         store = f"tracking.uri=sqlite:///{folder}/mlflow.db"
         config = load_config(options.config, [store, "collector.mode=fused", *options.overrides])
-        session = Session(config)
+        run = assemble(config)
         with start_tracking(config) as tracker:
-            batches = session.collect()
+
+            def learn(steps: TensorDictBase) -> dict[str, Any]:
+                found = {name: loss(steps) for name, loss in run.losses.items()}
+                total, metrics = weighted_sum(found, run.loss_weights)
+                return metrics | run.learner.step(total)
 
             def train() -> None:
-                batch = next(batches)
-                metrics = session.learn(batch)
-                if session.updates % config.tracking.every_updates == 0:
-                    tracker.update(session, batch, metrics)
+                batch = next(run.collection)
+                with run.ledger.phase("update"):
+                    for steps in run.experience(batch):
+                        metrics = learn(steps)
+                metrics |= run.halting.learn(batch)
+                if run.learner.updates % config.tracking.every_updates == 0:
+                    tracker.metrics(training_metrics(batch, metrics, run.spent), run.learner.updates)
 
-            bare = bare_loop(session)
+            bare = bare_loop(run, learn)
             full_times, bare_times = [], []
             for _ in range(options.rounds + 1):  # the first round warms up
-                full_times.append(seconds_per_call(train, options.updates, session.device.type))
-                bare_times.append(seconds_per_call(bare, options.updates, session.device.type))
+                full_times.append(seconds_per_call(train, options.updates, run.device.type))
+                bare_times.append(seconds_per_call(bare, options.updates, run.device.type))
     full, alone = statistics.median(full_times[1:]), statistics.median(bare_times[1:])
     share = (full - alone) / full
-    print(f"{session.puzzle.name}, scheme {config.scheme}, {session.config.collector.num_envs} environments")
+    print(f"{run.puzzle.name}, scheme {config.scheme}, {config.collector.num_envs} environments")
     print(f"training step        {1e3 * full:8.2f} ms")
     print(f"bare update          {1e3 * alone:8.2f} ms")
     print(f"environment, collector, logging {share:7.1%} of a training step")
@@ -63,17 +77,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.write_json(options.json, result)
 
 
-def bare_loop(session) -> Callable[[], None]:
+def bare_loop(run: Run, learn: Callable[[TensorDictBase], object]) -> Callable[[], None]:
     """One update on puzzles that never change, from latents carried over from the update before."""
-    batch = next(session.collect()).squeeze(-1)
-    session.policy.take_output()
+    (batch,) = run.experience(next(run.collection))
 
     def update() -> None:
-        with session.ledger.phase("update"):
-            output = session.reasoner.step(*(batch[key] for key in session.policy.in_keys))
+        with run.ledger.phase("update"):
+            output = run.reasoner.step(*(batch[key] for key in run.policy.in_keys))
             batch.update({"logits": output.logits, "q": output.q, "answer": output.logits.argmax(-1)})
             batch["next_y"] = output.y.detach()
-            session.learner.update(batch)
+            learn(batch)
             batch.update({"y": output.y.detach(), "z": output.z.detach()})
 
     return update

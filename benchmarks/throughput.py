@@ -56,25 +56,24 @@ class Stopwatch:
 
 
 class Contestant:
-    """A training session of one scheme whose parts are timed."""
+    """A training run of one scheme whose parts are timed."""
 
     def __init__(self, preset: str, scheme: str, overrides: Sequence[str]) -> None:
         import torch
 
-        from latent_rl.training import Session
+        from latent_rl.training import assemble
 
         self.scheme = scheme
         config = load_config(preset, [*overrides, f"scheme={scheme}", "collector.mode=fused", "tracking.enabled=false"])
-        self.session = session = Session(config)
-        self.settle = torch.cuda.synchronize if session.device.type == "cuda" else lambda: None
+        self.run = run = assemble(config)
+        self.settle = torch.cuda.synchronize if run.device.type == "cuda" else lambda: None
         self.watch = Stopwatch(self.settle)
-        self.batches = session.collect()
-        vector, learner = session.environment.vector, session.learner
-        self.watch.watch("network forward", session.policy, "forward")
+        learner = run.learner
+        self.watch.watch("network forward", run.policy, "forward")
         for name in ("step", "reset"):
-            self.watch.watch("environment", vector, name)
+            self.watch.watch("environment", run.collection.environment.vector, name)
         self.watch.watch("collector", self, "collect")
-        self.watch.watch("loss and backward", session, "learn")
+        self.watch.watch("loss and backward", self, "learn")
         for optimizer in learner.optimizers:
             self.watch.watch("optimizer", optimizer, "step")
         self.watch.watch("weight average", learner.averaged, "update_parameters")
@@ -82,21 +81,41 @@ class Contestant:
         self.answering: list[float] = []
 
     def collect(self) -> Any:
-        return next(self.batches)
+        return next(self.run.collection)
+
+    def learn(self, batch: Any) -> None:
+        from latent_rl.training import weighted_sum
+
+        with self.run.ledger.phase("update"):
+            for steps in self.run.experience(batch):
+                found = {name: loss(steps) for name, loss in self.run.losses.items()}
+                self.run.learner.step(weighted_sum(found, self.run.loss_weights)[0])
 
     def train(self, episodes: int) -> None:
         """Updates for so many whole episodes; remembers the puzzles that were finished in a second."""
-        before = self.session.puzzles_seen
+        before = self.run.spent.puzzles
         self.settle()
         started = time.perf_counter()
-        for _ in range(episodes * self.session.config.env.max_steps):
-            self.session.learn(self.collect())
+        for _ in range(episodes * self.run.config.env.max_steps):
+            self.learn(self.collect())
         self.settle()
-        self.training.append((self.session.puzzles_seen - before) / (time.perf_counter() - started))
+        self.training.append((self.run.spent.puzzles - before) / (time.perf_counter() - started))
 
     def answer(self, puzzles: int) -> None:
         """One evaluation; remembers the puzzles that were answered in a second."""
-        self.answering.append(puzzles / self.session.evaluate(puzzles).seconds)
+        from latent_rl.measuring import evaluate
+
+        run = self.run
+        found = evaluate(
+            run.learner.averaged_reasoner,
+            run.puzzle,
+            run.puzzle.instances("test")[:puzzles],
+            max_steps=run.config.env.max_steps,
+            batch_size=run.config.evaluation.batch_size,
+            ledger=run.ledger,
+            halting=run.halting.rule,
+        )
+        self.answering.append(puzzles / found.seconds)
 
     def forget(self) -> None:
         """Drop what was measured: the first turn warms up."""
@@ -143,8 +162,8 @@ def show(first: Contestant, results: Sequence[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    config = first.session.config
-    title = f"{first.session.puzzle.name}, width {config.network.width}, {config.collector.num_envs} environments"
+    config = first.run.config
+    title = f"{first.run.puzzle.name}, width {config.network.width}, {config.collector.num_envs} environments"
     table = Table("", *[result["scheme"] for result in results], title=title)
     for key, name in (
         ("train_puzzles_per_second", "training, puzzles/s"),

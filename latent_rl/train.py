@@ -34,7 +34,7 @@ def train(config: Config, run_dir: Path, *, resume: bool = False, init: Path | N
     from latent_rl.measuring import hold_vote
     from latent_rl.reporting.mlflow_run import start_tracking
     from latent_rl.reporting.run_results import evaluation_metrics, result_figures, save_figures, training_metrics
-    from latent_rl.training import Every, Interruption, Progress, assemble, budget_share, restore, save, weighted_sum
+    from latent_rl.training import Every, Interruption, Progress, assemble, restore, save, weighted_sum
 
     run = assemble(config, init)
     collection, experience, losses = run.collection, run.experience, run.losses
@@ -42,18 +42,18 @@ def train(config: Config, run_dir: Path, *, resume: bool = False, init: Path | N
     mlflow_run_id = restore(run, run_dir) if resume else None
     # Only now: a start that is refused leaves nothing behind, and a refused resume leaves the run as it was.
     prepare_run_dir(run_dir, config)
-    baseline, share = config.baseline_passes_per_puzzle, budget_share(config.budget, run.spent)
+    baseline, clock = config.baseline_passes_per_puzzle, run.clock
     chart_due = Every(config.tracking.every_updates, learner.updates)
-    save_due = Every(config.checkpoint_every_seconds, run.clock.seconds)
+    save_due = Every(config.checkpoint_every_seconds, clock.seconds)
     if config.evaluation.points is None:
         evaluation_due = Every(config.evaluation.every_updates, learner.updates)
     else:
-        evaluation_due = Every(1 / config.evaluation.points, share)
+        evaluation_due = Every(1 / config.evaluation.points, run.budget_share)
 
     with start_tracking(config, mlflow_run_id) as tracker, Progress() as progress, Interruption() as interruption:
         progress.say(describe(run, run_dir))
-        while share < 1.0 and not interruption.requested:
-            with run.clock:
+        while run.budget_share < 1.0 and not interruption.requested:
+            with clock:
                 batch = next(collection)
                 with run.ledger.phase("update"):
                     for steps in experience(batch):
@@ -61,17 +61,16 @@ def train(config: Config, run_dir: Path, *, resume: bool = False, init: Path | N
                         total, metrics = weighted_sum(found, run.loss_weights)
                         metrics |= learner.step(total)
                 metrics |= halting.learn(batch)
-            spent = run.spent
-            share = budget_share(config.budget, spent)
-            progress.advance(spent, share, metrics)
-            if chart_due.due(spent.updates):
-                tracker.metrics(training_metrics(batch, metrics, spent), spent.updates)
+            updates, share = learner.updates, run.budget_share
+            progress.advance(updates, clock.seconds, share, metrics)
+            if chart_due.due(updates):
+                tracker.metrics(training_metrics(batch, metrics, run.spent), updates)
             # The last evaluation of all is the one on all test puzzles, below.
-            if evaluation_due.due(spent.updates if config.evaluation.points is None else share) and share < 1.0:
+            if evaluation_due.due(updates if config.evaluation.points is None else share) and share < 1.0:
                 evaluation = measure(run, config.evaluation.puzzles)
-                tracker.metrics(evaluation_metrics(evaluation, spent, baseline), spent.updates)
-                progress.evaluated(spent, evaluation)
-            if save_due.due(spent.seconds):
+                tracker.metrics(evaluation_metrics(evaluation, run.spent, baseline), updates)
+                progress.evaluated(run.spent, evaluation)
+            if save_due.due(clock.seconds):
                 save(run, run_dir, tracker.run_id)
 
         model_file = save(run, run_dir, tracker.run_id)

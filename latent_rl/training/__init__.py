@@ -4,7 +4,7 @@ from latent_rl.training.assemble import accelerate, build_puzzle, choose_device
 from latent_rl.training.checkpointing import restore, save
 from latent_rl.training.halting import learn_to_halt, store_steps
 from latent_rl.training.learner import weighted_sum
-from latent_rl.training.pace import Every, Interruption, budget_share
+from latent_rl.training.pace import Every, Interruption
 from latent_rl.training.progress import Progress
 from latent_rl.training.run import Run, assemble
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
@@ -17,7 +17,6 @@ __all__ = [
     "Run",
     "accelerate",
     "assemble",
-    "budget_share",
     "build_puzzle",
     "choose_device",
     "learn_to_halt",

@@ -28,7 +28,7 @@ class Collection:
     def __init__(
         self, environment: Environment, policy: RecursionPolicy, config: CollectorConfig, ledger: Ledger
     ) -> None:
-        self._environment, self._policy, self._config, self._ledger = environment, policy, config, ledger
+        self.environment, self._policy, self._config, self._ledger = environment, policy, config, ledger
         # Counted on the device, so that counting does not wait for it.
         self._finished = torch.zeros((), dtype=torch.int64, device=environment.vector.device)
         self._batches: Iterator[TensorDictBase] | None = None
@@ -53,7 +53,7 @@ class Collection:
     def _collector(self) -> Collector:
         steps = 1 if self._config.mode == "fused" else self._config.steps_per_batch
         return Collector(
-            self._environment.torchrl,
+            self.environment.torchrl,
             self._policy,
             frames_per_batch=steps * self._config.num_envs,
             total_frames=-1,
@@ -65,8 +65,8 @@ class Collection:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        return {"environment": self._environment.vector.state_dict(), "finished_puzzles": int(self._finished)}
+        return {"environment": self.environment.vector.state_dict(), "finished_puzzles": int(self._finished)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._environment.vector.load_state_dict(state["environment"])
+        self.environment.vector.load_state_dict(state["environment"])
         self._finished.fill_(state["finished_puzzles"])

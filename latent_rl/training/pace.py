@@ -8,9 +8,6 @@ from collections.abc import Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
-from latent_rl.config import BudgetConfig
-from latent_rl.storage import Spent
-
 
 class Clock:
     """Counts the seconds spent inside its `with` blocks: training time.
@@ -37,12 +34,6 @@ class Clock:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.seconds = state["seconds"]
-
-
-def budget_share(budget: BudgetConfig, spent: Spent) -> float:
-    """How much of a budget is spent, 1 and more if training is over."""
-    limits = ((spent.updates, budget.updates), (spent.passes, budget.passes), (spent.seconds, budget.seconds))
-    return max(used / limit for used, limit in limits if limit is not None)
 
 
 class Every:

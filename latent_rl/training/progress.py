@@ -36,12 +36,12 @@ class Progress:
     ) -> None:
         self._bar.stop()
 
-    def advance(self, spent: Spent, share: float, metrics: dict[str, Tensor]) -> None:
+    def advance(self, updates: int, seconds: float, share: float, metrics: dict[str, Tensor]) -> None:
         """Report an update; the bar runs along `share`, whichever part of the budget ends first."""
         if self._bar.disable:
             return
-        if spent.updates % 10 == 0 and "loss_policy" in metrics:
-            text = f"{spent.updates} updates, {spent.seconds:.0f} s, loss {float(metrics['loss_policy']):.3f}"
+        if updates % 10 == 0 and "loss_policy" in metrics:
+            text = f"{updates} updates, {seconds:.0f} s, loss {float(metrics['loss_policy']):.3f}"
             self._bar.update(self._task, description=text + self._exact)
         self._bar.update(self._task, completed=min(1.0, share))
 

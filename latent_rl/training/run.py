@@ -81,8 +81,19 @@ class Run:
         return self.reasoner.initial_y.device
 
     @property
+    def budget_share(self) -> float:
+        """How much of the budget is spent, 1 and more if training is over."""
+        budget = self.config.budget
+        limits = (
+            (self.learner.updates, budget.updates),
+            (self.ledger.train_passes, budget.passes),
+            (self.clock.seconds, budget.seconds),
+        )
+        return max(used / limit for used, limit in limits if limit is not None)
+
+    @property
     def spent(self) -> Spent:
-        """What training has cost so far."""
+        """What training has cost so far; counting the puzzles waits for the device."""
         puzzles = self.collection.puzzles_begun
         return Spent(self.learner.updates, self.clock.seconds, self.ledger.train_passes, puzzles)
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from latent_rl.training import Run, budget_share, weighted_sum
+from latent_rl.training import Run, weighted_sum
 
 
 def learn(run: Run, batches: int | None = None) -> None:
     """Collect and learn, `batches` times or until the budget is spent."""
-    while batches != 0 and budget_share(run.config.budget, run.spent) < 1.0:
+    while batches != 0 and run.budget_share < 1.0:
         batch = next(run.collection)
         with run.ledger.phase("update"):
             for steps in run.experience(batch):
