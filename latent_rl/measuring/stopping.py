@@ -21,11 +21,12 @@ def stopping_rule(name: str, trained: TrainedModel, puzzle: Puzzle, threshold: f
         policy=trained.halting,
         knows_when_right=value_head_is_trained(trained),
     )
+    options = {"threshold": threshold} if name in RULES and "threshold" in rule_options(name) else {}
     try:
-        takes_threshold = name in RULES and "threshold" in rule_options(name)
-        return make_rule(name, context, **({"threshold": threshold} if takes_threshold else {}))
+        return make_rule(name, context, **options)
     except ValueError as error:
-        raise UserError(f"--halt {name}: {trained.path}, {puzzle.name}: {error}") from None
+        which = f"{trained.path}, {puzzle.name}: " if name in RULES else ""
+        raise UserError(f"--halt {name}: {which}{error}") from None
 
 
 def value_head_is_trained(trained: TrainedModel) -> bool:

@@ -8,6 +8,7 @@ import pytest
 from programs import Program
 from tiny_models import TEST_PUZZLES, oracle, save_untrained, tiny_config
 
+from latent_rl.agents import RULES
 from latent_rl.evaluate import main
 from latent_rl.measuring import stopping_rule
 from latent_rl.measuring.evaluation import evaluate
@@ -189,7 +190,7 @@ def test_another_puzzle_is_refused_and_both_are_named(capsys, run_dir) -> None:
         (["--puzzles", 7], "the test split of sudoku-4x4 has 6 puzzles"),
         (["--puzzels", 7], "did you mean '--puzzles'?"),
         (["--steps", "many"], "invalid int value"),
-        (["--halt", "soon"], "invalid choice: 'soon'"),
+        (["--halt", "soon"], "--halt soon: unknown halting rule 'soon'; known: never, agree"),
         (["--halt", "confident", "loss.value.weight=0"], "loss.value.weight is settled by training"),
         (["--halt-threshold", "1"], "--halt-threshold is a probability between 0 and 1, got 1"),
         (["--budget-passes", 2], "--budget-passes 2 does not pay for one recursion step of 3 network passes"),
@@ -224,3 +225,10 @@ def test_progress_reports_every_puzzle_once(known) -> None:
     test = puzzle.instances("test")
     evaluate(known.reasoner, puzzle, test, max_steps=1, batch_size=4, ledger=ledger, on_progress=reported.append)
     assert reported == [4, 2]
+
+
+def test_the_help_names_every_halting_rule(capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
+    assert all(name in shown for name in RULES)

@@ -122,7 +122,8 @@ def test_stored_gains_are_the_environments_rewards_without_the_price(cache) -> N
     whole = Reward(pass_cost=0.0)
     wanted = whole(Standing(halves, halves > 1), Standing(torch.ones(20), torch.ones(20, dtype=torch.bool)), 3)
     assert all(any(torch.isclose(gain, one) for one in wanted) for gain in stored.gains[:, 2])
-    assert torch.allclose(stored.decisions(0.25).gains, stored.gains[:, 1:] - 0.75)
+    priced = stored.decisions(0.25)["next", "reward"].squeeze(-1)
+    assert torch.allclose(priced, stored.gains[:, 1:] - 0.75)
 
 
 def known_half(known):
