@@ -1,27 +1,49 @@
 """Puzzles and the Markov decision process of latent recursion.
 
-Importing this package registers its puzzles, and those of installed packages, with Gymnasium:
+`import latent_rl` registers the puzzles, and those of installed packages, with Gymnasium:
 `gymnasium.make("latent_rl/Sudoku-v0", size=4)` is a single episode over numpy arrays,
 `gymnasium.make_vec("latent_rl/Sudoku-v0", num_envs=64, size=4)` a batch over torch tensors.
 """
 
-from latent_rl.envs.check import check_puzzle
-from latent_rl.envs.mdp import LatentRecursionEnv, LatentRecursionVectorEnv, Reward, Standing
-from latent_rl.envs.puzzle import IGNORE, PAD, Instances, Puzzle, PuzzleError, Split
-from latent_rl.envs.registration import make_puzzle, puzzle_from_id, register_puzzle, registered_ids
-from latent_rl.envs.sources import check_disjoint
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from latent_rl.envs.errors import PuzzleError
+from latent_rl.envs.registration import register_puzzle, registered_ids
+
+if TYPE_CHECKING:
+    from latent_rl.envs.check import check_puzzle
+    from latent_rl.envs.making import make_puzzle, puzzle_from_id
+    from latent_rl.envs.mdp import (
+        ACTION_KEYS,
+        KEYS,
+        OBSERVATION_KEYS,
+        PRIVILEGED_KEYS,
+        LatentRecursionEnv,
+        LatentRecursionVectorEnv,
+        MDPConfig,
+        Reward,
+        Standing,
+    )
+    from latent_rl.envs.puzzle import IGNORE, PAD, Instances, Puzzle, Split
+    from latent_rl.envs.sources import check_disjoint
 
 __all__ = [
+    "ACTION_KEYS",
     "IGNORE",
+    "KEYS",
+    "OBSERVATION_KEYS",
     "PAD",
+    "PRIVILEGED_KEYS",
     "Instances",
     "LatentRecursionEnv",
     "LatentRecursionVectorEnv",
-    "Standing",
+    "MDPConfig",
     "Puzzle",
     "PuzzleError",
     "Reward",
     "Split",
+    "Standing",
     "check_disjoint",
     "check_puzzle",
     "make_puzzle",
@@ -29,3 +51,36 @@ __all__ = [
     "register_puzzle",
     "registered_ids",
 ]
+
+# What needs torch, which takes seconds to load, waits until somebody asks for it: `import latent_rl` and every
+# program's `--help` pass through here.
+_LATE = {
+    "check": ["check_puzzle"],
+    "making": ["make_puzzle", "puzzle_from_id"],
+    "mdp": [
+        "ACTION_KEYS",
+        "KEYS",
+        "OBSERVATION_KEYS",
+        "PRIVILEGED_KEYS",
+        "LatentRecursionEnv",
+        "LatentRecursionVectorEnv",
+        "MDPConfig",
+        "Reward",
+        "Standing",
+    ],
+    "puzzle": ["IGNORE", "PAD", "Instances", "Puzzle", "Split"],
+    "sources": ["check_disjoint"],
+}
+_MODULE_OF = {name: module for module, names in _LATE.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    globals()[name] = value  # so that the next use does not come here
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

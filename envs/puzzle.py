@@ -14,6 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from latent_rl.envs.errors import PuzzleError
+
 PAD = 0
 """Token of a cell that is not part of the puzzle; token 0 of every alphabet, as in the official data sets."""
 
@@ -21,10 +23,6 @@ IGNORE = -100
 """Value in a solution of a cell that does not count, neither in a loss nor in a score."""
 
 Split = Literal["train", "test"]
-
-
-class PuzzleError(ValueError):
-    """A user's mistake in a puzzle or its data. The message is one clear line that says where and what."""
 
 
 @dataclass(frozen=True)

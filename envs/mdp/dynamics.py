@@ -7,12 +7,14 @@ of an episode is written here, once. Nothing here keeps state, draws a random nu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from latent_rl.envs.mdp.config import MDPConfig
+from latent_rl.envs.mdp.contract import KEYS, Key, Role, Sizes, names
 from latent_rl.envs.mdp.rewards import Standing
 from latent_rl.envs.puzzle import Instances, Puzzle
 
@@ -22,19 +24,10 @@ TRUNCATED_NORMAL_BOUND = 2.3
 
 @dataclass(frozen=True)
 class State:
-    """Where the `B` episodes of a batch are. `L` cells, `P` puzzle-embedding positions, width `D`.
+    """Where the `B` episodes of a batch are: the observed and privileged keys of the contract, and the current answer.
 
-    Attributes:
-        inputs: int64 `[B, L]`, the tokens that were given.
-        solution: int64 `[B, L]`, the answer key (privileged).
-        puzzle_id: int64 `[B]`.
-        y: float32 `[B, P + L, D]`, the embedded current answer.
-        z: float32 `[B, P + L, D]`, the scratchpad.
-        answer: int64 `[B, L]`, the current answer; before the first step, the inputs themselves.
-        step: int64 `[B]`, recursion steps taken.
-        quality: float32 `[B]`, of `answer` (privileged).
-        solved: bool `[B]`, whether `answer` is solved (privileged).
-        episode_seed: int64 `[B]`, a 62-bit number for whatever randomness must last an episode (privileged).
+    Every field is called as its key is in `contract.KEYS`, which says its dtype and its shape behind `[B]`. Before the
+    first step, `answer` is the inputs themselves.
     """
 
     inputs: Tensor
@@ -51,23 +44,12 @@ class State:
     @property
     def observation(self) -> dict[str, Tensor]:
         """What a policy may see."""
-        return {
-            "inputs": self.inputs,
-            "puzzle_id": self.puzzle_id,
-            "y": self.y,
-            "z": self.z,
-            "step": self.step,
-        }
+        return {name: getattr(self, name) for name in names("observed")}
 
     @property
     def info(self) -> dict[str, Tensor]:
         """What only losses and metrics may see."""
-        return {
-            "solution": self.solution,
-            "solved": self.solved,
-            "quality": self.quality,
-            "episode_seed": self.episode_seed,
-        }
+        return {name: getattr(self, name) for name in names("privileged")}
 
     def tensors(self) -> dict[str, Tensor]:
         """Every field by its name."""
@@ -98,24 +80,15 @@ class Dynamics:
 
     Attributes:
         puzzle: quality of answers and the rule that says what is solved.
+        config: everything else that is told, see there.
         initial_y: float32 `[P + L, D]`, where `y` starts.
         initial_z: float32 `[P + L, D]`, where `z` starts.
-        max_steps: recursion steps after which an episode is truncated.
-        passes_per_step: network passes that one recursion step costs, `cycles * (inner_updates + 1)`.
-        reward: callable `(before, after, passes) -> float32 [B]`, see `rewards.Reward`.
-        terminate_on_solved: share of episodes, in [0, 1], that end when their answer is solved; the episode's seed
-            says which. The others go on to `max_steps`, so that a policy sees what its later steps do to a right
-            answer: without them it unlearns to keep one. For training only: an evaluation that stops when the key
-            says so would count every puzzle that was right at any step.
     """
 
     puzzle: Puzzle
+    config: MDPConfig
     initial_y: Tensor
     initial_z: Tensor
-    max_steps: int
-    passes_per_step: int
-    reward: Callable[[Standing, Standing, int], Tensor]
-    terminate_on_solved: float
 
     @property
     def latent_shape(self) -> tuple[int, int]:
@@ -130,6 +103,31 @@ class Dynamics:
         `sqrt(D)`; the initial latents are truncated normals, which matters only for `D` of 5 and below.
         """
         return max(math.sqrt(self.latent_shape[1]), TRUNCATED_NORMAL_BOUND)
+
+    @property
+    def sizes(self) -> Sizes:
+        """What the symbols of the contract stand for here."""
+        length, width = self.latent_shape
+        return {
+            "L": self.puzzle.seq_len,
+            "P + L": length,
+            "D": width,
+            "V": self.puzzle.vocab_size,
+            "puzzle ids": max(1, self.puzzle.num_puzzle_ids),
+            "max_steps + 1": self.config.max_steps + 1,
+            "-bound": -self.latent_bound,
+            "bound": self.latent_bound,
+        }
+
+    @cached_property
+    def keys(self) -> dict[str, Key]:
+        """The contract's keys by name, in the sizes of this puzzle and configuration."""
+        sizes = self.sizes
+        return {name: key.sized(sizes) for name, key in KEYS.items()}
+
+    def keys_of(self, role: Role) -> list[Key]:
+        """The keys with a role, in the contract's order."""
+        return [key for key in self.keys.values() if key.role == role]
 
     def start(self, instances: Instances, episode_seed: Tensor) -> State:
         """The first state of episodes on `instances` (`B` of them), with seeds int64 `[B]`."""
@@ -163,55 +161,30 @@ class Dynamics:
         after = Standing(self.puzzle.quality(answer, state.solution), solved)
         step = state.step + 1
         terminated = halt == 1
-        if self.terminate_on_solved:
+        share = self.config.terminate_on_solved
+        if share:
             # The upper 30 of the seed's 62 bits, as a uniform number in [0, 1).
-            ends_when_solved = (state.episode_seed >> 32) < self.terminate_on_solved * 2**30
+            ends_when_solved = (state.episode_seed >> 32) < share * 2**30
             terminated = terminated | (after.solved & ends_when_solved)
-        truncated = (step >= self.max_steps) & ~terminated
-        next_state = State(
-            inputs=state.inputs,
-            solution=state.solution,
-            puzzle_id=state.puzzle_id,
-            y=next_y,
-            z=next_z,
-            answer=answer,
-            step=step,
-            quality=after.quality,
-            solved=after.solved,
-            episode_seed=state.episode_seed,
+        truncated = (step >= self.config.max_steps) & ~terminated
+        next_state = replace(
+            state, y=next_y, z=next_z, answer=answer, step=step, quality=after.quality, solved=after.solved
         )
-        reward = self.reward(Standing(state.quality, state.solved), after, self.passes_per_step)
+        reward = self.config.reward(Standing(state.quality, state.solved), after, self.config.passes_per_step)
         return Transition(next_state, reward, terminated, truncated)
 
 
-def make_dynamics(
-    puzzle: Puzzle,
-    *,
-    width: int,
-    positions: int,
-    max_steps: int,
-    passes_per_step: int,
-    reward: Callable[[Standing, Standing, int], Tensor],
-    terminate_on_solved: float,
-    initial_latents: tuple[Tensor, Tensor] | None,
-    device: torch.device,
-) -> Dynamics:
-    """Dynamics from the arguments that the two faces share, checked.
+def make_dynamics(puzzle: Puzzle, config: MDPConfig, device: torch.device) -> Dynamics:
+    """The rules for a puzzle, with the initial latents on a device.
 
     Raises:
-        ValueError: if a size is out of range or the initial latents do not fit it.
+        ValueError: if the initial latents do not fit the puzzle and the width.
     """
-    least = {"width": (width, 1), "positions": (positions, 0), "max_steps": (max_steps, 1)}
-    least["passes_per_step"] = (passes_per_step, 1)
-    for name, (value, minimum) in least.items():
-        if value < minimum:
-            raise ValueError(f"{name} must be at least {minimum}, got {value}")
-    if not 0.0 <= terminate_on_solved <= 1.0:
-        raise ValueError(f"terminate_on_solved is a share of episodes, in [0, 1]; got {terminate_on_solved}")
-    shape = (positions + puzzle.seq_len, width)
-    given = initial_latents if initial_latents is not None else (torch.zeros(width), torch.zeros(width))
+    width = config.width
+    shape = (config.positions + puzzle.seq_len, width)
+    given = config.initial_latents if config.initial_latents is not None else (torch.zeros(width), torch.zeros(width))
     initial_y, initial_z = (_initial(value, name, shape, device) for name, value in zip("yz", given, strict=True))
-    dynamics = Dynamics(puzzle, initial_y, initial_z, max_steps, passes_per_step, reward, terminate_on_solved)
+    dynamics = Dynamics(puzzle, config, initial_y, initial_z)
     largest = float(torch.stack([initial_y, initial_z]).abs().max())
     if not largest <= dynamics.latent_bound:  # written so that nan is refused too
         raise ValueError(

@@ -12,11 +12,12 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from latent_rl.envs.making import make_puzzle
+from latent_rl.envs.mdp.config import MDPConfig, shows_fields, split_options
+from latent_rl.envs.mdp.contract import gymnasium_space
 from latent_rl.envs.mdp.dynamics import Dynamics, State, make_dynamics
-from latent_rl.envs.mdp.rewards import Reward, Standing
 from latent_rl.envs.mdp.sampler import Sampler
 from latent_rl.envs.puzzle import Puzzle, Split
-from latent_rl.envs.registration import make_puzzle
 
 
 class LatentRecursionEnv(gymnasium.Env):
@@ -87,8 +88,10 @@ class LatentRecursionEnv(gymnasium.Env):
 
     | argument | default | meaning |
     | --- | --- | --- |
-    | `puzzle` | | a `Puzzle`, its class, or where the class is: `"module:Class"` |
+    | `puzzle` | | a `Puzzle`, its class, where the class is (`"module:Class"`), or a Gymnasium id |
+    | `config` | `None` | an `MDPConfig`; the arguments from `width` on are its fields and, if given, come before it |
     | `split` | `"train"` | which instances to draw: `"train"` or `"test"` |
+    | `render_mode` | `None` | `"ansi"`: `render()` returns the puzzle and the current answer as text |
     | `width` | 64 | width `D` of the latents |
     | `positions` | 1 | puzzle-embedding positions `P` in front of the cells; 0 if unused |
     | `max_steps` | 6 | recursion steps after which an episode is truncated |
@@ -96,8 +99,7 @@ class LatentRecursionEnv(gymnasium.Env):
     | `reward` | `Reward()` | what a step is worth |
     | `terminate_on_solved` | 0.0 | share of episodes that end when the answer is solved; for training only |
     | `initial_latents` | zeros | `(y, z)` at the start, each float32 `[D]` or `[P + L, D]` |
-    | `render_mode` | `None` | `"ansi"`: `render()` returns the puzzle and the current answer as text |
-    | `puzzle_options` | | all other keywords go to the puzzle's class |
+    | `options` | | all other keywords go to the puzzle's class |
 
     Raises `PuzzleError` for an unknown option of the puzzle or bad data, `ValueError` for a size out of range.
 
@@ -108,37 +110,23 @@ class LatentRecursionEnv(gymnasium.Env):
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 2}
 
+    @shows_fields
     def __init__(
         self,
         puzzle: Puzzle | Callable[..., Puzzle] | str,
         *,
+        config: MDPConfig | None = None,
         split: Split = "train",
-        width: int = 64,
-        positions: int = 1,
-        max_steps: int = 6,
-        passes_per_step: int = 3,
-        reward: Callable[[Standing, Standing, int], Tensor] = Reward(),  # noqa: B008 (frozen)
-        terminate_on_solved: float = 0.0,
-        initial_latents: tuple[Tensor, Tensor] | None = None,
         render_mode: str | None = None,
-        **puzzle_options: Any,
+        **options: Any,
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"unknown render_mode {render_mode!r}; known: None, 'ansi'")
         device = torch.device("cpu")
+        config, puzzle_options = split_options(config, options)
         self.puzzle = make_puzzle(puzzle, **puzzle_options)
         self.render_mode = render_mode
-        self.dynamics = make_dynamics(
-            self.puzzle,
-            width=width,
-            positions=positions,
-            max_steps=max_steps,
-            passes_per_step=passes_per_step,
-            reward=reward,
-            terminate_on_solved=terminate_on_solved,
-            initial_latents=initial_latents,
-            device=device,
-        )
+        self.dynamics = make_dynamics(self.puzzle, config, device)
         self.observation_space = observation_space(self.dynamics)
         self.action_space = action_space(self.dynamics)
         self._sampler = Sampler(self.puzzle, split, device)
@@ -204,36 +192,20 @@ def render_state(dynamics: Dynamics, state: State, row: int) -> str:
     boards = [dynamics.puzzle.render(tokens[row]).splitlines() for tokens in (state.inputs, state.answer)]
     indent = max(len(line) for line in boards[0])
     verdict = "solved" if state.solved[row] else "not solved"
-    heading = f"step {int(state.step[row])}/{dynamics.max_steps}  quality {float(state.quality[row]):.2f}  {verdict}"
+    step, quality = int(state.step[row]), float(state.quality[row])
+    heading = f"step {step}/{dynamics.config.max_steps}  quality {quality:.2f}  {verdict}"
     lines = [f"{left:<{indent}}   {right}".rstrip() for left, right in zip_longest(*boards, fillvalue="")]
     return "\n".join([heading, *lines])
 
 
 def observation_space(dynamics: Dynamics) -> spaces.Dict:
     """Space of one episode's observations."""
-    puzzle = dynamics.puzzle
-    return spaces.Dict(
-        {
-            "inputs": spaces.MultiDiscrete([puzzle.vocab_size] * puzzle.seq_len),
-            "puzzle_id": spaces.Discrete(max(1, puzzle.num_puzzle_ids)),
-            "y": _latent_space(dynamics),
-            "z": _latent_space(dynamics),
-            "step": spaces.Discrete(dynamics.max_steps + 1),
-        }
-    )
+    return gymnasium_space(dynamics.keys_of("observed"))
 
 
 def action_space(dynamics: Dynamics) -> spaces.Dict:
     """Space of one episode's actions."""
-    puzzle = dynamics.puzzle
-    return spaces.Dict(
-        {
-            "next_y": _latent_space(dynamics),
-            "next_z": _latent_space(dynamics),
-            "answer": spaces.MultiDiscrete([puzzle.vocab_size] * puzzle.seq_len),
-            "halt": spaces.Discrete(2),
-        }
-    )
+    return gymnasium_space(dynamics.keys_of("action"))
 
 
 def check_action(action: dict[str, Tensor], dynamics: Dynamics, batch: int) -> dict[str, Tensor]:
@@ -244,21 +216,15 @@ def check_action(action: dict[str, Tensor], dynamics: Dynamics, batch: int) -> d
     Raises:
         ValueError: if a part is missing or has a wrong shape.
     """
-    latents, cells = (batch, *dynamics.latent_shape), (batch, dynamics.puzzle.seq_len)
-    expected = {
-        "next_y": (latents, torch.float32),
-        "next_z": (latents, torch.float32),
-        "answer": (cells, torch.int64),
-        "halt": ((batch,), torch.int64),
-    }
     checked = {}
-    for key, (shape, dtype) in expected.items():
-        if key not in action:
-            raise ValueError(f"the action lacks {key!r}; it has {', '.join(map(repr, action))}")
-        value = torch.as_tensor(action[key], dtype=dtype, device=dynamics.initial_y.device).detach()
+    for key in dynamics.keys_of("action"):
+        if key.name not in action:
+            raise ValueError(f"the action lacks {key.name!r}; it has {', '.join(map(repr, action))}")
+        value = torch.as_tensor(action[key.name], dtype=key.dtype, device=dynamics.initial_y.device).detach()
+        shape = (batch, *key.shape)
         if value.shape != shape:
-            raise ValueError(f"the action's {key!r} has shape {list(value.shape)}, expected {list(shape)}")
-        checked[key] = value
+            raise ValueError(f"the action's {key.name!r} has shape {list(value.shape)}, expected {list(shape)}")
+        checked[key.name] = value
     return checked
 
 
@@ -274,11 +240,6 @@ def check_options(options: dict[str, Any] | None, known: set[str]) -> dict[str, 
 def seed_from(generator: np.random.Generator) -> int:
     """A seed for the sampler, from the environment's own generator."""
     return int(generator.integers(2**63 - 1))
-
-
-def _latent_space(dynamics: Dynamics) -> spaces.Box:
-    bound = dynamics.latent_bound
-    return spaces.Box(-bound, bound, dynamics.latent_shape, np.float32)
 
 
 def _single(batch: dict[str, Tensor]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any, ClassVar
 
 import gymnasium
@@ -11,8 +12,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from latent_rl.envs.making import make_puzzle
+from latent_rl.envs.mdp.config import MDPConfig, shows_fields, split_options
 from latent_rl.envs.mdp.dynamics import State, make_dynamics
-from latent_rl.envs.mdp.rewards import Reward, Standing
 from latent_rl.envs.mdp.sampler import Sampler
 from latent_rl.envs.mdp.single import (
     LatentRecursionEnv,
@@ -24,7 +26,6 @@ from latent_rl.envs.mdp.single import (
     seed_from,
 )
 from latent_rl.envs.puzzle import Puzzle, Split
-from latent_rl.envs.registration import make_puzzle
 
 _NAMES_BEFORE = {"solutions": "solution", "puzzle_ids": "puzzle_id", "answers": "answer"}
 """Fields of a state as checkpoints of version 0.1.0 name them."""
@@ -61,22 +62,17 @@ class LatentRecursionVectorEnv(VectorEnv):
     }
     autoreset_mode = AutoresetMode.DISABLED  # where TorchRL looks for it
 
+    @shows_fields
     def __init__(
         self,
         puzzle: Puzzle | Callable[..., Puzzle] | str,
         *,
         num_envs: int,
         device: torch.device | str = "cpu",
+        config: MDPConfig | None = None,
         split: Split = "train",
-        width: int = 64,
-        positions: int = 1,
-        max_steps: int = 6,
-        passes_per_step: int = 3,
-        reward: Callable[[Standing, Standing, int], Tensor] = Reward(),  # noqa: B008 (frozen)
-        terminate_on_solved: float = 0.0,
-        initial_latents: tuple[Tensor, Tensor] | None = None,
         render_mode: str | None = None,
-        **puzzle_options: Any,
+        **options: Any,
     ) -> None:
         if render_mode not in (None, *self.metadata["render_modes"]):
             raise ValueError(f"unknown render_mode {render_mode!r}; known: None, 'ansi'")
@@ -85,18 +81,9 @@ class LatentRecursionVectorEnv(VectorEnv):
         self.num_envs = num_envs
         self.device = torch.device(device)
         self.render_mode = render_mode
+        config, puzzle_options = split_options(config, options)
         self.puzzle = make_puzzle(puzzle, **puzzle_options)
-        self.dynamics = make_dynamics(
-            self.puzzle,
-            width=width,
-            positions=positions,
-            max_steps=max_steps,
-            passes_per_step=passes_per_step,
-            reward=reward,
-            terminate_on_solved=terminate_on_solved,
-            initial_latents=initial_latents,
-            device=self.device,
-        )
+        self.dynamics = make_dynamics(self.puzzle, config, self.device)
         self.single_observation_space = observation_space(self.dynamics)
         self.single_action_space = action_space(self.dynamics)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
@@ -184,13 +171,13 @@ class LatentRecursionVectorEnv(VectorEnv):
         Raises:
             ValueError: if the state was saved with other shapes, other instances or on another kind of device.
         """
-        batch, (length, width) = self.num_envs, self.dynamics.latent_shape
-        cells = (batch, self.puzzle.seq_len)
-        shapes = {"inputs": cells, "solution": cells, "answer": cells}
-        shapes |= {"y": (batch, length, width), "z": (batch, length, width)}
         episodes = {_NAMES_BEFORE.get(name, name): value for name, value in state["episodes"].items()}
+        names = {field.name for field in fields(State)}
+        if episodes.keys() != names:
+            different = ", ".join(sorted(episodes.keys() ^ names))
+            raise ValueError(f"the saved episodes do not fit this environment: they hold other keys ({different})")
         for name, value in episodes.items():
-            expected = shapes.get(name, (batch,))
+            expected = (self.num_envs, *self.dynamics.keys[name].shape)
             if tuple(value.shape) != expected:
                 raise ValueError(
                     f"the saved episodes do not fit this environment: {name} has shape {list(value.shape)}, "

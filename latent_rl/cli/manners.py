@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from latent_rl.envs import PuzzleError
 from latent_rl.errors import UserError, nearest
 
 # torchrl's optional C++ extension does not load with every torch; nothing here uses it.
@@ -57,9 +58,6 @@ def run_program(program: Callable[[], None]) -> None:
         # The reader of our output left, for instance `| head`.
         sys.stderr.close()
     except Exception as error:
-        # Late: the puzzles come with torch, which takes seconds to load, and `--help` should not wait for it.
-        from latent_rl.envs import PuzzleError
-
         if not isinstance(error, UserError | PuzzleError):
             raise
         fail(str(error))

@@ -24,7 +24,7 @@ from latent_rl.agents import (
     make_rule,
 )
 from latent_rl.config import Config
-from latent_rl.envs import LatentRecursionVectorEnv, Puzzle, Reward, puzzle_from_id
+from latent_rl.envs import LatentRecursionVectorEnv, MDPConfig, Puzzle, Reward, puzzle_from_id
 from latent_rl.errors import UserError, nearest
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
 
@@ -176,18 +176,18 @@ class Environment:
 
 def build_environment(config: Config, puzzle: Puzzle, reasoner: RecursiveReasoner) -> Environment:
     """The vectorised training environment over the puzzle's training split."""
-    env, shape = config.env, reasoner.config
-    vector = LatentRecursionVectorEnv(
-        puzzle,
-        num_envs=config.collector.num_envs,
-        device=reasoner.initial_y.device,
-        split="train",
-        width=shape.width,
-        positions=shape.puzzle_positions,
+    env = config.env
+    mdp = MDPConfig.of_reasoner(
+        reasoner,
         max_steps=env.max_steps,
-        passes_per_step=shape.passes_per_step,
         reward=Reward(pass_cost=env.reward.pass_cost, solve_bonus=env.reward.solve_bonus),
         terminate_on_solved=env.terminate_on_solved,
-        initial_latents=(reasoner.initial_y, reasoner.initial_z),
+    )
+    vector = LatentRecursionVectorEnv(
+        puzzle,
+        config=mdp,
+        split="train",
+        num_envs=config.collector.num_envs,
+        device=reasoner.initial_y.device,
     )
     return Environment(LatentRecursionTorchEnv(vector), vector)

@@ -7,37 +7,41 @@ from typing import Any
 import torch
 from tensordict import TensorDict, TensorDictBase
 from torchrl.data import Binary, Bounded, Categorical, Composite, TensorSpec, Unbounded
-from torchrl.envs.libs.gym import GymWrapper
+from torchrl.envs import EnvBase
 
-from latent_rl.envs import LatentRecursionVectorEnv
+from latent_rl.envs import ACTION_KEYS, OBSERVATION_KEYS, PRIVILEGED_KEYS, LatentRecursionVectorEnv
+from latent_rl.envs.mdp import Anything, Below, Flag, Key, Within
 
-OBSERVATION_KEYS = ("inputs", "puzzle_id", "y", "z", "step")
-"""What a policy may read."""
-
-PRIVILEGED_KEYS = ("solution", "solved", "quality", "episode_seed")
-"""What only losses and metrics may read; from the infos of the vector environment."""
-
-ACTION_KEYS = ("next_y", "next_z", "answer", "halt")
-"""What a policy writes."""
+__all__ = ["ACTION_KEYS", "OBSERVATION_KEYS", "PRIVILEGED_KEYS", "LatentRecursionTorchEnv"]
 
 
-class LatentRecursionTorchEnv(GymWrapper):
+class LatentRecursionTorchEnv(EnvBase):
     """A `LatentRecursionVectorEnv` for TorchRL's collectors; batch size `[num_envs]`.
 
     Observation, privileged and action keys stand at the root of the tensordict, next to `reward`, `done`, `terminated`
     and `truncated` (each `[num_envs, 1]`) under `"next"`. Token keys are categorical indices, int64 `[num_envs, L]`.
 
-    `GymWrapper` would take actions and the reset mask through numpy and encode every tensor of every step anew. All
-    tensors here are right as they come, so this class passes them on as they are, and partial resets, which happen
-    in almost every step of a batch, write only once.
+    TorchRL's own `GymWrapper` would take actions and the reset mask through numpy and encode every tensor of every
+    step anew. All tensors here are right as they come, so this class passes them on as they are, and partial resets,
+    which happen in almost every step of a batch, write only once.
 
     Args:
         env: the vector environment.
     """
 
-    def __init__(self, env: LatentRecursionVectorEnv, **kwargs: Any) -> None:
-        # TorchRL's metaclass adds a keyword of its own.
-        super().__init__(env=env, device=env.device, **kwargs)
+    def __init__(self, env: LatentRecursionVectorEnv) -> None:
+        super().__init__(device=env.device, batch_size=(env.num_envs,))
+        self._env = env
+        keys = env.dynamics.keys_of
+        self.observation_spec = self._composite([*keys("observed"), *keys("privileged")])
+        self.action_spec = self._composite(keys("action"))
+        column = (*self.batch_size, 1)
+        self.reward_spec = Unbounded(shape=column, dtype=torch.float32, device=self.device)
+        ends = {
+            key: Categorical(2, shape=column, dtype=torch.bool, device=self.device)
+            for key in ("done", "terminated", "truncated")
+        }
+        self.done_spec = Composite(ends, shape=self.batch_size, device=self.device)
 
     def maybe_reset(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Start new episodes in the rows of `tensordict` (a result of `step_mdp`) that are done.
@@ -61,6 +65,10 @@ class LatentRecursionTorchEnv(GymWrapper):
             kwargs["options"] = {**(kwargs.get("options") or {}), "reset_mask": mask.reshape(self.batch_size)}
         return self._begin(**kwargs)
 
+    def _set_seed(self, seed: int | None) -> None:
+        # As Gymnasium has it: a seed takes effect with the reset that it is given to.
+        self.reset(seed=seed)
+
     def _begin(self, **kwargs: Any) -> TensorDict:
         observation, info = self._env.reset(**kwargs)
         running = torch.zeros(self.batch_size, dtype=torch.bool, device=self.device)
@@ -72,38 +80,19 @@ class LatentRecursionTorchEnv(GymWrapper):
         source = {**values, **{key: column.unsqueeze(-1) for key, column in columns.items()}}
         return TensorDict(source, self.batch_size, device=self.device)
 
-    def _make_specs(self, env: LatentRecursionVectorEnv, batch_size: Any = None) -> None:
-        """Specs from the dynamics. Converting the Gymnasium spaces would build one spec a row and cell."""
-        dynamics, puzzle = env.dynamics, env.puzzle
-        rows, cells, latents = (env.num_envs,), (puzzle.seq_len,), dynamics.latent_shape
-        place = {"device": self.device}
+    def _composite(self, keys: list[Key]) -> Composite:
+        """Specs from the contract. Converting the Gymnasium spaces would build one spec a row and cell."""
+        specs = {key.name: self._spec(key) for key in keys}
+        return Composite(specs, shape=self.batch_size, device=self.device)
 
-        def tokens() -> TensorSpec:
-            return Categorical(puzzle.vocab_size, shape=(*rows, *cells), dtype=torch.int64, **place)
-
-        def index(count: int) -> TensorSpec:
-            return Categorical(count, shape=rows, dtype=torch.int64, **place)
-
-        def latent() -> TensorSpec:
-            bound = dynamics.latent_bound
-            return Bounded(-bound, bound, shape=(*rows, *latents), dtype=torch.float32, **place)
-
-        observation = {
-            "inputs": tokens(),
-            "puzzle_id": index(max(1, puzzle.num_puzzle_ids)),
-            "y": latent(),
-            "z": latent(),
-            "step": index(dynamics.max_steps + 1),
-        }
-        privileged = {
-            # Unbounded, because a solution may hold IGNORE, which is no token.
-            "solution": Unbounded(shape=(*rows, *cells), dtype=torch.int64, **place),
-            "solved": Binary(shape=rows, dtype=torch.bool, **place),
-            "quality": Bounded(0.0, 1.0, shape=rows, dtype=torch.float32, **place),
-            "episode_seed": Bounded(0, 2**62 - 1, shape=rows, dtype=torch.int64, **place),
-        }
-        action = {"next_y": latent(), "next_z": latent(), "answer": tokens(), "halt": index(2)}
-        self.done_spec = self._make_done_spec()
-        self.observation_spec = Composite({**observation, **privileged}, shape=rows, **place)
-        self.action_spec = Composite(action, shape=rows, **place)
-        self.reward_spec = Unbounded(shape=(*rows, 1), dtype=torch.float32, **place)
+    def _spec(self, key: Key) -> TensorSpec:
+        form = {"shape": (*self.batch_size, *key.shape), "dtype": key.dtype, "device": self.device}
+        match key.kind:
+            case Below(count):
+                return Categorical(count, **form)
+            case Within(low, high):
+                return Bounded(low, high, **form)
+            case Flag():
+                return Binary(**form)
+            case Anything():
+                return Unbounded(**form)

@@ -50,6 +50,16 @@ def test_a_registered_puzzle_has_both_faces(puzzle):
     assert "toys/Backwards-v0" in registered_ids()
 
 
+def test_an_id_stands_wherever_a_puzzle_is_asked_for():
+    batch = LatentRecursionVectorEnv("latent_rl/Sudoku-v0", num_envs=2, size=4, train=8, test=8, width=8)
+    assert batch.puzzle.name == "sudoku-4x4"
+    register_puzzle("toys/Backwards-v0", "toy_puzzle:Backwards")
+    for where in ("toys/Backwards-v0", "toy_puzzle:toys/Backwards-v0", "toy_puzzle:Backwards"):
+        assert LatentRecursionEnv(where, length=3).puzzle.name == make_puzzle(where, length=3).name == "backwards-3"
+    with pytest.raises(PuzzleError, match="no puzzle is registered as 'toys/Backward-v0'; did you mean"):
+        LatentRecursionEnv("toys/Backward-v0")
+
+
 def test_the_built_in_ids():
     assert set(registration.BUILT_IN) <= set(registered_ids())
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_puzzle import Backwards
 
-from latent_rl.envs import Reward, Standing
+from latent_rl.envs import MDPConfig, Reward, Standing
 from latent_rl.envs.mdp.dynamics import Dynamics, State, make_dynamics
 from latent_rl.envs.mdp.sampler import Sampler
 
@@ -23,10 +23,8 @@ def dynamics(**changes) -> Dynamics:
         "passes_per_step": PASSES,
         "reward": Reward(pass_cost=0.01, solve_bonus=0.5),
         "terminate_on_solved": False,
-        "initial_latents": None,
-        "device": torch.device("cpu"),
     }
-    return make_dynamics(Backwards(), **{**arguments, **changes})
+    return make_dynamics(Backwards(), MDPConfig(**{**arguments, **changes}), torch.device("cpu"))
 
 
 def begin(rules: Dynamics, batch: int = 2) -> State:

@@ -1,0 +1,93 @@
+"""From what a registration or a user gives, a Gymnasium id or a class, to the puzzle itself."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+
+from latent_rl.envs.errors import PuzzleError
+from latent_rl.envs.puzzle import Puzzle
+from latent_rl.envs.registration import is_class_path, registered_ids
+
+
+def puzzle_from_id(id: str, **options: Any) -> Puzzle:
+    """The puzzle that is registered under an id, made with options.
+
+    `"my_package.my_module:MyPuzzle-v0"` imports the module first, for puzzles that are registered there.
+
+    Raises:
+        PuzzleError: if the module cannot be imported, nothing is registered under the id (the message names the
+            nearest known one), or the puzzle does not take an option.
+    """
+    module, colon, name = id.rpartition(":")
+    if colon:
+        _import(module, where=id)
+    if name not in registered_ids():
+        raise PuzzleError(f"no puzzle is registered as {name!r}" + _suggestion(name, registered_ids()))
+    return make_puzzle(gymnasium.registry[name].kwargs["puzzle"], **options)
+
+
+def make_puzzle(puzzle: Puzzle | Callable[..., Puzzle] | str, **options: Any) -> Puzzle:
+    """A puzzle from what a registration or a user gives: the puzzle itself, its class, `"module:Class"`, or an id.
+
+    Raises:
+        PuzzleError: if nothing is registered under the id, or the class cannot be found or does not take an option
+            (the message names those it takes).
+    """
+    if isinstance(puzzle, Puzzle):
+        if options:
+            raise PuzzleError(f"{puzzle.name} is made already and takes no options, got {', '.join(options)}")
+        return puzzle
+    if isinstance(puzzle, str) and not is_class_path(puzzle):
+        return puzzle_from_id(puzzle, **options)
+    factory = _load(puzzle) if isinstance(puzzle, str) else puzzle
+    _check_options(factory, options)
+    made = factory(**options)
+    if not isinstance(made, Puzzle):
+        raise PuzzleError(f"{_name(factory)} made a {type(made).__name__}, which is no Puzzle")
+    return made
+
+
+def _load(where: str) -> Callable[..., Puzzle]:
+    module, _, name = where.partition(":")
+    try:
+        return getattr(_import(module, where), name)
+    except AttributeError:
+        raise PuzzleError(f"the module {module} has no {name!r} (from {where!r})") from None
+
+
+def _import(module: str, where: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise PuzzleError(f"{where}: {error}") from error
+
+
+def _check_options(factory: Callable[..., Puzzle], options: dict[str, Any]) -> None:
+    """Compare keywords with the signature before the call, so that a TypeError from inside is never mistaken."""
+    parameters = inspect.signature(factory).parameters.values()
+    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    unknown = [] if takes_any else [name for name in options if name not in known]
+    if unknown:
+        raise PuzzleError(f"{_name(factory)} has no option {unknown[0]!r}" + _suggestion(unknown[0], known))
+    required = [p.name for p in parameters if p.name in known and p.default is p.empty]
+    missing = [name for name in required if name not in options]
+    if missing:
+        raise PuzzleError(f"{_name(factory)} needs the option {missing[0]!r}")
+
+
+def _name(factory: Callable[..., Puzzle]) -> str:
+    return getattr(factory, "__name__", repr(factory))
+
+
+def _suggestion(name: str, known: list[str]) -> str:
+    """The end of an error message: the nearest known name, if one is near, and all of them."""
+    nearest = difflib.get_close_matches(name, known, n=1)
+    did_you_mean = f"; did you mean {nearest[0]!r}?" if nearest else ";"
+    return f"{did_you_mean} known: {', '.join(known) or 'none'}"
