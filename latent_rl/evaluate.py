@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     from latent_rl.measuring import stopping_rule
     from latent_rl.reporting.arc_figures import contact_sheet
-    from latent_rl.reporting.figures import save
+    from latent_rl.reporting.curves import save
 
     trained, config, puzzle = open_model(options, options.overrides)
     name = chosen_rule(options, trained)

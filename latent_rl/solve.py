@@ -153,7 +153,8 @@ def _as_json(puzzle: Puzzle, board: Tensor, found: Solutions, *, foresees: bool)
 
 
 def _draw(path: Path, puzzle: Puzzle, board: Tensor, found: Solutions) -> None:
-    from latent_rl.reporting.figures import save, trajectory
+    from latent_rl.reporting.boards import trajectory
+    from latent_rl.reporting.curves import save
 
     save(trajectory(puzzle, board, None, found.answers[:, 0], found.confidence[:, 0]), path)
 

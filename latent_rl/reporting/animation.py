@@ -14,9 +14,9 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from latent_rl.envs import Puzzle
+from latent_rl.envs.renderer import BLUE, FRAME, INK
 from latent_rl.errors import UserError
-from latent_rl.reporting.boards import changes
-from latent_rl.reporting.figures import BLUE, FRAME, INK, board_legend, draw_board
+from latent_rl.reporting.boards import board_legend, changes, draw_board
 
 SECONDS_PER_STEP = 1.0
 LAST_FRAME_SECONDS = 3.0

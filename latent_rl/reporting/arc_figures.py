@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from latent_rl.envs.arc import Arc, decode
+from latent_rl.envs.arc.renderer import ARC_PALETTE
 from latent_rl.measuring import Election
-from latent_rl.reporting.boards import ARC_PALETTE
 
 CELL_EDGE, INK = "#555555", "#222222"
 MOST_DEMONSTRATIONS = 6

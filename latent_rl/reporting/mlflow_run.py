@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from latent_rl.config import Config, dump, flatten
 from latent_rl.errors import UserError
-from latent_rl.reporting.figures import save
+from latent_rl.reporting.curves import save
 from latent_rl.reporting.run_results import evaluation_metrics, result_figures, training_metrics
 
 if TYPE_CHECKING:

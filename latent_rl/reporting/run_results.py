@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from latent_rl.measuring import solve
 from latent_rl.reporting.analysis_figures import improvement
 from latent_rl.reporting.arc_figures import contact_sheet
-from latent_rl.reporting.figures import accuracy_against_passes, accuracy_by_step, trajectory
+from latent_rl.reporting.boards import trajectory
+from latent_rl.reporting.curves import accuracy_against_passes, accuracy_by_step
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

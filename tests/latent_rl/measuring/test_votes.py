@@ -19,8 +19,7 @@ from latent_rl.measuring.ledger import Ledger
 from latent_rl.measuring.searching import evaluate_search
 from latent_rl.measuring.votes import Election, elect
 from latent_rl.reporting.arc_figures import contact_sheet, verdict
-from latent_rl.reporting.boards import draw
-from latent_rl.reporting.figures import trajectory
+from latent_rl.reporting.boards import draw, trajectory
 
 TINY = [
     "--config", "arc-mini", "env.options.augmentations=3", "env.options.names=[25ff71a9]",

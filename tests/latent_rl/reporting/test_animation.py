@@ -6,10 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
+from latent_rl.envs.renderer import LETTERED_SHADES
 from latent_rl.envs.sudoku.puzzle import Sudoku
 from latent_rl.errors import UserError
 from latent_rl.reporting.animation import animate
-from latent_rl.reporting.figures import LETTERED_SHADES, trajectory
+from latent_rl.reporting.boards import trajectory
 
 PUZZLE = Sudoku(size=4)
 INPUTS = PUZZLE.parse("321...32.12.23.1")

@@ -10,17 +10,11 @@ from matplotlib.colors import to_hex
 from torch import Tensor
 
 from latent_rl.envs import IGNORE, Instances, Puzzle
+from latent_rl.envs.renderer import BARE_SHADES, LETTERED_SHADES, STROKE
 from latent_rl.errors import UserError
 from latent_rl.measuring.evaluation import Evaluation
-from latent_rl.reporting.figures import (
-    BARE_SHADES,
-    LETTERED_SHADES,
-    STROKE,
-    accuracy_against_passes,
-    accuracy_by_step,
-    save,
-    trajectory,
-)
+from latent_rl.reporting.boards import trajectory
+from latent_rl.reporting.curves import accuracy_against_passes, accuracy_by_step, save
 from latent_rl.storage.history import Milestone
 
 
