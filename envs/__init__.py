@@ -9,6 +9,7 @@ from latent_rl.envs.check import check_puzzle
 from latent_rl.envs.mdp import LatentRecursionEnv, LatentRecursionVectorEnv, Reward, Standing
 from latent_rl.envs.puzzle import IGNORE, PAD, Instances, Puzzle, PuzzleError, Split
 from latent_rl.envs.registration import make_puzzle, puzzle_from_id, register_puzzle, registered_ids
+from latent_rl.envs.renderer import Renderer
 from latent_rl.envs.sources import check_disjoint
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Standing",
     "Puzzle",
     "PuzzleError",
+    "Renderer",
     "Reward",
     "Split",
     "check_disjoint",

@@ -9,10 +9,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from latent_rl.envs.renderer import Renderer
 
 PAD = 0
 """Token of a cell that is not part of the puzzle; token 0 of every alphabet, as in the official data sets."""
@@ -78,6 +82,13 @@ class Puzzle(ABC):
     num_puzzle_ids: int = 0
     ids_digest: str = ""
     has_rule: bool = True
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """Draws boards for people; a puzzle that is to look different sets it to a renderer of its own."""
+        from latent_rl.envs.renderer import Renderer  # late, because it builds on this module
+
+        return Renderer(self)
 
     @property
     def seq_len(self) -> int:

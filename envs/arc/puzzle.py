@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from latent_rl.envs.arc.canvas import SYMMETRIES, Augmentation, crop, decode, encode, turned_size
+from latent_rl.envs.arc.renderer import ArcRenderer
 from latent_rl.envs.arc.tasks import COLOURS, LARGEST_SIDE, MINI, Pair, Task, read_tasks
 from latent_rl.envs.puzzle import IGNORE, PAD, Instances, Puzzle, PuzzleError, Split
 
@@ -90,6 +91,7 @@ class Arc(Puzzle):
         self.name = f"arc-{side}x{side}"
         self.grid_shape = (side, side)
         self.side = side
+        self.renderer = ArcRenderer(self)
         self.views = augmentations + 1
         self.seed = seed
         self._sources = (_listed(test), _listed(train))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from latent_rl.envs.puzzle import PAD, Instances, Puzzle, PuzzleError, Split
+from latent_rl.envs.renderer import Renderer
 from latent_rl.envs.sources import cached, check_disjoint, read_csv
 from latent_rl.envs.sudoku import generator as grids
 from latent_rl.envs.sudoku import solver
@@ -83,6 +84,7 @@ class Sudoku(Puzzle):
         self.box_shape = _BOX_SHAPES[size]
         self.name = f"sudoku-{size}x{size}"
         self.grid_shape = (size, size)
+        self.renderer = Renderer(self, self.box_shape)
         self.symbols = ("_", ".", *map(str, range(1, size + 1)))
         self.seed = seed
         self.blanks = _DEFAULT_BLANKS[size] if blanks is None else tuple(blanks)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from latent_rl.measuring import solve
 from latent_rl.reporting.analysis_figures import improvement
 from latent_rl.reporting.arc_figures import contact_sheet
-from latent_rl.reporting.boards import trajectory
 from latent_rl.reporting.curves import accuracy_against_passes, accuracy_by_step
 
 if TYPE_CHECKING:
@@ -69,8 +68,7 @@ def result_figures(session: Session, found: Evaluation) -> dict[str, Figure]:
         "accuracy_by_step": accuracy_by_step(found),
         "accuracy_against_passes": accuracy_against_passes(session.history),
         "improvement_by_step": improvement(found.margin_by_step, found.dead_share_by_step),
-        "trajectory": trajectory(
-            puzzle,
+        "trajectory": puzzle.renderer.trajectory(
             first.inputs[0],
             first.solution[0],
             steps.answers[:, 0],

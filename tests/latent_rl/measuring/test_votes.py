@@ -19,7 +19,6 @@ from latent_rl.measuring.ledger import Ledger
 from latent_rl.measuring.searching import evaluate_search
 from latent_rl.measuring.votes import Election, elect
 from latent_rl.reporting.arc_figures import contact_sheet, verdict
-from latent_rl.reporting.boards import draw, trajectory
 
 TINY = [
     "--config", "arc-mini", "env.options.augmentations=3", "env.options.names=[25ff71a9]",
@@ -157,11 +156,11 @@ def test_pictures_show_demonstrations_steps_and_the_answer() -> None:
     puzzle = Arc(side=8, augmentations=3)
     test = puzzle.instances("test")
     answers = torch.stack([test.inputs[1], test.solution[1].clamp(min=PAD)])
-    figure = trajectory(puzzle, test.inputs[1], test.solution[1], answers, torch.tensor([0.2, 0.9]))
+    figure = puzzle.renderer.trajectory(test.inputs[1], test.solution[1], answers, torch.tensor([0.2, 0.9]))
     labels = [axes.get_xlabel() for axes in figure.axes]
     task = puzzle.tasks[puzzle.questions[1].task]
     assert sum("demonstration" in label for label in labels) == len(task.demonstrations)
     assert "step 1: 20% sure, wrong" in labels and "step 2: 90% sure, right" in labels
     assert {"test input", "the answer"} <= set(labels)
-    drawn = draw(puzzle, test.inputs[1], test.inputs[1], torch.zeros(64, dtype=torch.bool)).plain
+    drawn = puzzle.renderer.text(test.inputs[1], test.inputs[1], torch.zeros(64, dtype=torch.bool)).plain
     assert drawn == "".join("".join(f"{cell} " for cell in row) + "\n" for row in task.tests[1].input.tolist())
