@@ -11,6 +11,7 @@ from latent_rl.envs.puzzle import IGNORE, PAD, Instances, Puzzle, PuzzleError, S
 from latent_rl.envs.registration import make_puzzle, puzzle_from_id, register_puzzle, registered_ids
 from latent_rl.envs.renderer import Renderer
 from latent_rl.envs.sources import check_disjoint
+from latent_rl.envs.vote import Question, Vote
 
 __all__ = [
     "IGNORE",
@@ -21,9 +22,11 @@ __all__ = [
     "Standing",
     "Puzzle",
     "PuzzleError",
+    "Question",
     "Renderer",
     "Reward",
     "Split",
+    "Vote",
     "check_disjoint",
     "check_puzzle",
     "make_puzzle",

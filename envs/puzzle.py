@@ -17,6 +17,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from latent_rl.envs.renderer import Renderer
+    from latent_rl.envs.vote import Vote
 
 PAD = 0
 """Token of a cell that is not part of the puzzle; token 0 of every alphabet, as in the official data sets."""
@@ -74,6 +75,7 @@ class Puzzle(ABC):
         ids_digest: a text that changes with the meaning of the puzzle ids, if they have one: embeddings that were
             learned under one digest mean nothing under another.
         has_rule: whether `is_solved` can tell; without a rule only an answer key can, see `judge`.
+        vote: makes views of the test inputs that vote on their answers; None where the first answer is the answer.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Puzzle(ABC):
     num_puzzle_ids: int = 0
     ids_digest: str = ""
     has_rule: bool = True
+    vote: Vote | None = None
 
     @cached_property
     def renderer(self) -> Renderer:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from matplotlib.figure import Figure
 
-from latent_rl.envs.arc import Arc, decode
+from latent_rl.envs import Puzzle
 from latent_rl.envs.arc.renderer import draw_grid
 from latent_rl.envs.renderer import BLUE, GREEN, VERMILLION
 from latent_rl.measuring import Election
@@ -29,7 +29,7 @@ def verdict(election: Election, number: int) -> Verdict:
     return "undecided" if answer is None or ballot.share(leader) < 0.5 else "wrong"
 
 
-def contact_sheet(puzzle: Arc, election: Election) -> Figure:
+def contact_sheet(puzzle: Puzzle, election: Election) -> Figure:
     """Test input, the attempt that is right, or else the first, and answer of the first test inputs, with verdicts."""
     count = min(len(election.questions), MOST_ON_SHEET)
     across = 4 if count > 4 else 2
@@ -38,9 +38,10 @@ def contact_sheet(puzzle: Arc, election: Election) -> Figure:
     verdicts = [verdict(election, number) for number in range(len(election.questions))]
     totals = ", ".join(f"{verdicts.count(kind)} {kind}" for kind in VERDICT_COLOURS)
     figure.suptitle(f"{totals}, two attempts voted by {election.views} views", fontsize=11)
-    inputs = decode(puzzle.instances("test").inputs[:count])
+    inputs = puzzle.instances("test").inputs[:count]
+    grids = puzzle.vote.grids(inputs, inputs.new_zeros(count))  # view 0 is the test input itself
     panels = figure.subplots(down, 3 * across, squeeze=False).reshape(-1, 3)
-    for number, (axes, given) in enumerate(zip(panels, inputs, strict=False)):
+    for number, (axes, given) in enumerate(zip(panels, grids, strict=False)):
         question, ballot, kind = election.questions[number], election.ballots[number], verdicts[number]
         # What is called right is shown, also where it was the second attempt.
         shown = question.answer if kind == "right" else ballot.attempts[0]

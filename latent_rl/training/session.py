@@ -16,7 +16,6 @@ from torchrl.objectives import LossModule
 
 from latent_rl.agents import ContinueValueLoss, HaltingPolicy, LearnedHalt, ReturnValueLoss, SolvedValueLoss
 from latent_rl.config import Config
-from latent_rl.envs.arc import Arc
 from latent_rl.errors import UserError
 from latent_rl.measuring import Election, Evaluation, Ledger, elect, evaluate
 from latent_rl.storage import Milestone, checkpoint
@@ -44,7 +43,7 @@ class Session:
         reasoner: the network that learns; `learner.averaged_reasoner` is the one that is evaluated and saved.
         ledger: counts the passes of both.
         history: the evaluations so far.
-        election: the last vote on ARC's test inputs; None before, and for other puzzles.
+        election: the last vote on the test inputs; None before, and where the puzzle has no vote.
         train_seconds: time spent collecting and learning; evaluating, logging and saving do not count.
     """
 
@@ -206,12 +205,14 @@ class Session:
         return found
 
     def hold_vote(self) -> None:
-        """Let views of ARC's test inputs vote, answered with the averaged weights; nothing for other puzzles."""
-        if isinstance(self.puzzle, Arc):
+        """Let views of the test inputs vote, answered with the averaged weights; nothing where a puzzle has no vote."""
+        vote = self.puzzle.vote
+        if vote is not None:
             self.election = elect(
                 self.learner.averaged_reasoner,
-                self.puzzle,
-                views=min(self.config.evaluation.views, self.puzzle.views),
+                vote,
+                self.test_instances,
+                views=min(self.config.evaluation.views, vote.views),
                 max_steps=self.config.env.max_steps,
                 batch_size=self.config.evaluation.batch_size,
                 ledger=self.ledger,
