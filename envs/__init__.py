@@ -10,12 +10,14 @@ from latent_rl.envs.mdp import LatentRecursionEnv, LatentRecursionVectorEnv, Rew
 from latent_rl.envs.puzzle import IGNORE, PAD, Instances, Puzzle, PuzzleError, Split
 from latent_rl.envs.registration import make_puzzle, puzzle_from_id, register_puzzle, registered_ids
 from latent_rl.envs.renderer import Renderer
-from latent_rl.envs.sources import check_disjoint
+from latent_rl.envs.sources import CsvFiles, Generated, Source, check_disjoint
 from latent_rl.envs.vote import Question, Vote
 
 __all__ = [
     "IGNORE",
     "PAD",
+    "CsvFiles",
+    "Generated",
     "Instances",
     "LatentRecursionEnv",
     "LatentRecursionVectorEnv",
@@ -25,6 +27,7 @@ __all__ = [
     "Question",
     "Renderer",
     "Reward",
+    "Source",
     "Split",
     "Vote",
     "check_disjoint",

@@ -17,6 +17,7 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from latent_rl.envs.renderer import Renderer
+    from latent_rl.envs.sources import Source
     from latent_rl.envs.vote import Vote
 
 PAD = 0
@@ -71,6 +72,7 @@ class Puzzle(ABC):
         name: short name for people, for instance `"sudoku-6x6"`.
         grid_shape: `(rows, columns)`; a puzzle has `L = rows * columns` cells, in reading order.
         symbols: one character a token; `symbols[0]` stands for padding.
+        source: where the instances come from; None for a puzzle with an `instances` of its own.
         num_puzzle_ids: rows of the puzzle-embedding table; 0 if the family has none.
         ids_digest: a text that changes with the meaning of the puzzle ids, if they have one: embeddings that were
             learned under one digest mean nothing under another.
@@ -81,6 +83,7 @@ class Puzzle(ABC):
     name: str
     grid_shape: tuple[int, int]
     symbols: Sequence[str]
+    source: Source | None = None
     num_puzzle_ids: int = 0
     ids_digest: str = ""
     has_rule: bool = True
@@ -103,13 +106,15 @@ class Puzzle(ABC):
         """Number of tokens, padding included."""
         return len(self.symbols)
 
-    @abstractmethod
     def instances(self, split: Split) -> Instances:
-        """All instances of a split, on the CPU; the same ones at every call.
+        """All instances of a split, on the CPU; the same ones at every call. By default those of `source`.
 
         Raises:
             PuzzleError: if the data are missing or malformed.
         """
+        if self.source is None:
+            raise PuzzleError(f"{self.name} has neither a source nor instances of its own")
+        return self.source.instances(split)
 
     @abstractmethod
     def is_solved(self, inputs: Tensor, answers: Tensor) -> Tensor:
