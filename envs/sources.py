@@ -31,10 +31,10 @@ class Source(ABC):
 
     @cached_property
     def _sets(self) -> tuple[Instances, Instances]:
-        return self._load()
+        return self.load()
 
     @abstractmethod
-    def _load(self) -> tuple[Instances, Instances]:
+    def load(self) -> tuple[Instances, Instances]:
         """The training set and the test set."""
 
 
@@ -69,7 +69,7 @@ class Generated(Source):
         self.parameters = {**options, "version": version, "train": train, "test": test, "seed": seed}
         self.cache_dir = cache_dir
 
-    def _load(self) -> tuple[Instances, Instances]:
+    def load(self) -> tuple[Instances, Instances]:
         return cached(self.name, self.parameters, self._split, self.cache_dir)
 
     def _split(self) -> tuple[Instances, Instances]:
@@ -99,7 +99,7 @@ class CsvFiles(Source):
         self.counts = (train, test)
         self.reading = reading
 
-    def _load(self) -> tuple[Instances, Instances]:
+    def load(self) -> tuple[Instances, Instances]:
         train, test = (
             read_csv(file, limit=count, **self.reading) for file, count in zip(self.files, self.counts, strict=True)
         )

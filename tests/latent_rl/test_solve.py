@@ -9,7 +9,7 @@ import sys
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from programs import Program
@@ -229,6 +229,7 @@ def test_a_real_process_exits_with_2_and_no_traceback(run_dir) -> None:
 SUDOKU = Sudoku(size=4)
 
 
+@settings(deadline=None)  # a busy machine is no mistake
 @given(st.lists(st.sampled_from("1234.0"), min_size=1, max_size=4, unique=True), st.integers(1, 4))
 def test_every_way_to_write_puzzles_reads_the_same(givens: list[str], count: int) -> None:
     line = "".join(givens).ljust(4, ".") + "." * 12
