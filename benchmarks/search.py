@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     from latent_rl.agents import Search
     from latent_rl.measuring import Ledger, evaluate_search, value_head_is_trained
-    from latent_rl.reporting.figures import save
+    from latent_rl.reporting.curves import save
 
     trained, config, puzzle = open_model(options, [*options.overrides, *more])
     instances = instances_to_test(trained, config, puzzle, options.puzzles)
@@ -118,7 +118,7 @@ def draw(puzzle: str, found: Sequence[dict[str, Any]]) -> Figure:
     from matplotlib.figure import Figure
     from matplotlib.ticker import NullLocator, PercentFormatter, StrMethodFormatter
 
-    from latent_rl.reporting.figures import BLUE, GREEN, ORANGE
+    from latent_rl.envs.renderer import BLUE, GREEN, ORANGE
 
     colours = {"value": BLUE, "vote": ORANGE, "rule": GREEN}
     figure = Figure(figsize=(7.5, 5.0), layout="constrained")

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
         Standing,
     )
     from latent_rl.envs.puzzle import IGNORE, PAD, Instances, Puzzle, Split
-    from latent_rl.envs.sources import check_disjoint
+    from latent_rl.envs.renderer import Renderer
+    from latent_rl.envs.sources import CsvFiles, Generated, Source, check_disjoint
+    from latent_rl.envs.vote import Question, Vote
 
 __all__ = [
     "ACTION_KEYS",
@@ -35,15 +37,21 @@ __all__ = [
     "OBSERVATION_KEYS",
     "PAD",
     "PRIVILEGED_KEYS",
+    "CsvFiles",
+    "Generated",
     "Instances",
     "LatentRecursionEnv",
     "LatentRecursionVectorEnv",
     "MDPConfig",
     "Puzzle",
     "PuzzleError",
+    "Question",
+    "Renderer",
     "Reward",
+    "Source",
     "Split",
     "Standing",
+    "Vote",
     "check_disjoint",
     "check_puzzle",
     "make_puzzle",
@@ -69,7 +77,9 @@ _LATE = {
         "Standing",
     ],
     "puzzle": ["IGNORE", "PAD", "Instances", "Puzzle", "Split"],
-    "sources": ["check_disjoint"],
+    "renderer": ["Renderer"],
+    "sources": ["CsvFiles", "Generated", "Source", "check_disjoint"],
+    "vote": ["Question", "Vote"],
 }
 _MODULE_OF = {name: module for module, names in _LATE.items() for name in names}
 

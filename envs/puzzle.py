@@ -9,12 +9,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from latent_rl.envs.errors import PuzzleError
+
+if TYPE_CHECKING:
+    from latent_rl.envs.renderer import Renderer
+    from latent_rl.envs.sources import Source
+    from latent_rl.envs.vote import Vote
 
 PAD = 0
 """Token of a cell that is not part of the puzzle; token 0 of every alphabet, as in the official data sets."""
@@ -64,18 +70,29 @@ class Puzzle(ABC):
         name: short name for people, for instance `"sudoku-6x6"`.
         grid_shape: `(rows, columns)`; a puzzle has `L = rows * columns` cells, in reading order.
         symbols: one character a token; `symbols[0]` stands for padding.
+        source: where the instances come from; None for a puzzle with an `instances` of its own.
         num_puzzle_ids: rows of the puzzle-embedding table; 0 if the family has none.
         ids_digest: a text that changes with the meaning of the puzzle ids, if they have one: embeddings that were
             learned under one digest mean nothing under another.
         has_rule: whether `is_solved` can tell; without a rule only an answer key can, see `judge`.
+        vote: makes views of the test inputs that vote on their answers; None where the first answer is the answer.
     """
 
     name: str
     grid_shape: tuple[int, int]
     symbols: Sequence[str]
+    source: Source | None = None
     num_puzzle_ids: int = 0
     ids_digest: str = ""
     has_rule: bool = True
+    vote: Vote | None = None
+
+    @cached_property
+    def renderer(self) -> Renderer:
+        """Draws boards for people; a puzzle that is to look different sets it to a renderer of its own."""
+        from latent_rl.envs.renderer import Renderer  # late, because it builds on this module
+
+        return Renderer(self)
 
     @property
     def seq_len(self) -> int:
@@ -87,13 +104,15 @@ class Puzzle(ABC):
         """Number of tokens, padding included."""
         return len(self.symbols)
 
-    @abstractmethod
     def instances(self, split: Split) -> Instances:
-        """All instances of a split, on the CPU; the same ones at every call.
+        """All instances of a split, on the CPU; the same ones at every call. By default those of `source`.
 
         Raises:
             PuzzleError: if the data are missing or malformed.
         """
+        if self.source is None:
+            raise PuzzleError(f"{self.name} has neither a source nor instances of its own")
+        return self.source.instances(split)
 
     @abstractmethod
     def is_solved(self, inputs: Tensor, answers: Tensor) -> Tensor:

@@ -1,104 +1,110 @@
-"""Where instances come from: the public CSV schema, and generated sets cached on disk."""
+"""Where instances come from: a generator whose sets are cached, or files of the public CSV schema."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-import hashlib
-import json
-import logging
 import os
-import tempfile
-import zipfile
-import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
-from pathlib import Path
-from typing import Any, TextIO
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-import torch
 
-from latent_rl.envs.puzzle import IGNORE, Instances, PuzzleError
+from latent_rl.envs.cache import cached
+from latent_rl.envs.csv_format import read_csv
+from latent_rl.envs.puzzle import Instances, PuzzleError, Split
 
-logger = logging.getLogger(__name__)
-
-HEADER = ("source", "question", "answer", "rating")
-"""The columns of the public data sets sudoku-extreme and maze-30x30-hard; only question and answer are used."""
-
-FindFault = Callable[[torch.Tensor, torch.Tensor], "tuple[int, str] | None"]
-"""Of inputs and solutions, int64 `[N, L]`: the first row that breaks the puzzle's rule and how it does, or None."""
-
-_ROWS_AT_ONCE = 50_000  # bounds the memory that strings take before they become tokens
-_NO_TOKEN = IGNORE - 1  # in a look-up table: no character of the alphabet
-_FIELDS = {"inputs": "inputs", "solutions": "solution", "puzzle_ids": "puzzle_id"}  # stored name: field
+Generate = Callable[[int, int, np.random.Generator], Instances]
+"""Of the sizes of training and test set and the only source of randomness: all instances, those of training first."""
 
 
-def read_csv(
-    path: str | os.PathLike[str],
-    *,
-    puzzle_name: str,
-    cell_count: int,
-    question_tokens: Mapping[str, int],
-    answer_tokens: Mapping[str, int],
-    find_fault: FindFault | None = None,
-    limit: int | None = None,
-    seed: int = 0,
-    how_to_get: str = "",
-) -> Instances:
-    """Read instances from a CSV file with the header `source,question,answer,rating`, plain or gzip.
+class Source(ABC):
+    """Gives a puzzle its instances; they are made or read when they are first asked for, and kept."""
+
+    def instances(self, split: Split) -> Instances:
+        """All instances of a split, on the CPU; the same ones at every call.
+
+        Raises:
+            PuzzleError: if they cannot be generated, or if a file is missing or malformed.
+        """
+        return self._sets[("train", "test").index(split)]
+
+    @cached_property
+    def _sets(self) -> tuple[Instances, Instances]:
+        return self.load()
+
+    @abstractmethod
+    def load(self) -> tuple[Instances, Instances]:
+        """The training set and the test set."""
+
+
+class Generated(Source):
+    """Instances from a generator, or from the cache if they were generated before.
 
     Args:
-        path: the file; gzip is recognised by its content.
-        puzzle_name: for error messages, such as `"sudoku-9x9"`.
-        cell_count: `L`, the number of characters in every question and answer.
-        question_tokens: the token of each character that a question may hold.
-        answer_tokens: the token of each character that an answer may hold; `IGNORE` for cells that do not count.
-        find_fault: the puzzle's rule, applied to many rows at once.
-        limit: keep this many rows, drawn without replacement with `seed`, in file order; None keeps all. All rows
-            are checked either way.
-        how_to_get: added to the message if the file is missing.
-
-    Raises:
-        PuzzleError: if the file is missing, unreadable, empty or smaller than `limit`, or if a row is malformed; the
-            message names the file and the line.
+        name: of the puzzle; start of the cached file's name.
+        generate: makes all instances at once, so that no two are the same.
+        train, test: how many.
+        seed: of the generator.
+        version: of the generator; another one when the same seed gives other instances.
+        options: whatever else the instances depend on, as JSON values.
+        cache_dir: see `cached`.
     """
-    path = Path(path)
-    rows: dict[str, list[np.ndarray]] = {"question": [], "answer": [], "line": []}
-    try:
-        with _open_text(path) as file:
-            for lines, questions, answers in _row_blocks(file, path, puzzle_name, cell_count):
-                rows["line"].append(np.array(lines))
-                rows["question"].append(_encode(questions, question_tokens, path, lines, "question"))
-                rows["answer"].append(_encode(answers, answer_tokens, path, lines, "answer"))
-                if find_fault is not None:
-                    pair = (torch.from_numpy(rows[column][-1]).long() for column in ("question", "answer"))
-                    if (fault := find_fault(*pair)) is not None:
-                        raise PuzzleError(f"{path}, line {lines[fault[0]]}: {fault[1]}")
-    except FileNotFoundError:
-        raise PuzzleError(f"{path}: no such file" + (f"; {how_to_get}" if how_to_get else "")) from None
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise PuzzleError(f"{path}: cannot be read as CSV text: {error}") from error
-    if not rows["line"]:
-        raise PuzzleError(f"{path}: no puzzles after the header line")
-    questions, answers, lines = (np.concatenate(rows[column]) for column in ("question", "answer", "line"))
-    _check_one_answer_each(questions, answers, lines, path)
-    if limit is not None:
-        if limit > len(lines):
-            raise PuzzleError(f"{path}: {limit} puzzles asked for, but the file has {len(lines)}")
-        kept = np.sort(np.random.default_rng(seed).choice(len(lines), limit, replace=False))
-        questions, answers = questions[kept], answers[kept]
-    return Instances.of(torch.from_numpy(questions), torch.from_numpy(answers))
+
+    def __init__(
+        self,
+        name: str,
+        generate: Generate,
+        *,
+        train: int,
+        test: int,
+        seed: int,
+        version: int,
+        options: Mapping[str, Any],
+        cache_dir: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.name = name
+        self.generate = generate
+        self.train, self.test, self.seed = train, test, seed
+        self.parameters = {**options, "version": version, "train": train, "test": test, "seed": seed}
+        self.cache_dir = cache_dir
+
+    def load(self) -> tuple[Instances, Instances]:
+        return cached(self.name, self.parameters, self._split, self.cache_dir)
+
+    def _split(self) -> tuple[Instances, Instances]:
+        everything = self.generate(self.train, self.test, np.random.default_rng(self.seed))
+        return everything[: self.train], everything[self.train :]
 
 
-def write_csv(path: str | os.PathLike[str], rows: Iterable[tuple[str, str, str, str | int]]) -> None:
-    """Write rows of (source, question, answer, rating) under the header line; gzip if the name ends in `.gz`."""
-    path = Path(path)
-    opened = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "wt", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(HEADER)
-        writer.writerows(rows)
+class CsvFiles(Source):
+    """Instances from a file for training and one for testing, which share no puzzle.
+
+    Args:
+        train_file, test_file: CSV, plain or gzip.
+        train, test: how many rows to draw of each; None for all.
+        reading: how to read both, see `read_csv`.
+    """
+
+    def __init__(
+        self,
+        train_file: str | os.PathLike[str],
+        test_file: str | os.PathLike[str],
+        *,
+        train: int | None,
+        test: int | None,
+        **reading: Any,
+    ) -> None:
+        self.files = (train_file, test_file)
+        self.counts = (train, test)
+        self.reading = reading
+
+    def load(self) -> tuple[Instances, Instances]:
+        train, test = (
+            read_csv(file, limit=count, **self.reading) for file, count in zip(self.files, self.counts, strict=True)
+        )
+        check_disjoint(train, test, f"{self.files[0]} and {self.files[1]}")
+        return train, test
 
 
 def check_disjoint(train: Instances, test: Instances, where: str) -> None:
@@ -114,131 +120,3 @@ def check_disjoint(train: Instances, test: Instances, where: str) -> None:
 def _keys(instances: Instances) -> Iterator[tuple[int, bytes]]:
     rows = (row.tobytes() for row in instances.inputs.cpu().numpy())
     return zip(instances.puzzle_id.tolist(), rows, strict=True)
-
-
-def cached(
-    name: str,
-    parameters: Mapping[str, Any],
-    generate: Callable[[], tuple[Instances, Instances]],
-    cache_dir: str | os.PathLike[str] | None = None,
-) -> tuple[Instances, Instances]:
-    """The train and test sets of `generate()`, from the cache if they were generated before.
-
-    Args:
-        name: start of the file's name.
-        parameters: all that the sets depend on, as JSON values: sizes, seed, and the version of the generator.
-        generate: makes (train, test); called if the cache has no intact copy.
-        cache_dir: default: the environment variable `LATENT_RL_CACHE`, else `~/.cache/latent_rl`.
-
-    A damaged cache file is replaced and an unwritable folder is done without, each with a logged warning.
-    """
-    described = json.dumps(dict(parameters), sort_keys=True)
-    digest = hashlib.sha256(described.encode()).hexdigest()[:16]
-    file = _cache_dir(cache_dir) / f"{name}-{digest}.npz"
-    try:
-        return _load_sets(file, described)
-    except (FileNotFoundError, NotADirectoryError):
-        pass  # not generated yet: the ordinary first run
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        logger.warning("cache file %s is damaged (%s), generating its puzzles anew", file, error)
-    train, test = generate()
-    try:
-        _save_sets(file, described, train, test)
-    except OSError as error:
-        logger.warning("cannot cache puzzles in %s (%s), going on without", file.parent, error)
-    return train, test
-
-
-def _open_text(path: Path) -> TextIO:
-    with open(path, "rb") as file:
-        is_gzip = file.read(2) == b"\x1f\x8b"
-    # utf-8-sig: spreadsheet programs put a byte-order mark in front of the header.
-    return (gzip.open if is_gzip else open)(path, "rt", encoding="utf-8-sig", newline="")
-
-
-def _row_blocks(
-    file: TextIO, path: Path, puzzle_name: str, cell_count: int
-) -> Iterator[tuple[list[int], list[str], list[str]]]:
-    """Blocks of (line numbers, questions, answers) whose rows have the right shape; empty lines are skipped."""
-    reader = csv.reader(file)
-    header = next(reader, [])
-    if tuple(header) != HEADER:
-        raise PuzzleError(f"{path}, line 1: the header must be {','.join(HEADER)}, got {','.join(header)!r}")
-    numbered = ((reader.line_num, row) for row in reader if row)
-    while block := list(islice(numbered, _ROWS_AT_ONCE)):
-        for line, row in block:
-            if len(row) != len(HEADER):
-                raise PuzzleError(f"{path}, line {line}: {len(HEADER)} fields expected, got {len(row)}")
-            for column, text in zip(HEADER[1:3], row[1:3], strict=True):
-                if len(text) != cell_count:
-                    raise PuzzleError(
-                        f"{path}, line {line}: {puzzle_name} has {cell_count} cells, the {column} has {len(text)}"
-                    )
-        yield [line for line, _ in block], [row[1] for _, row in block], [row[2] for _, row in block]
-
-
-def _encode(texts: list[str], token_of: Mapping[str, int], path: Path, lines: list[int], column: str) -> np.ndarray:
-    """Tokens int16 `[N, L]` of strings of one length `L`."""
-    characters = np.array(texts, dtype=f"U{len(texts[0])}").view(np.uint32).reshape(len(texts), -1)
-    table = np.full(max(map(ord, token_of)) + 2, _NO_TOKEN, dtype=np.int16)
-    for character, token in token_of.items():
-        table[ord(character)] = token
-    tokens = table[np.minimum(characters, len(table) - 1)]
-    wrong = tokens == _NO_TOKEN
-    if wrong.any():
-        row, cell = np.argwhere(wrong)[0]
-        allowed = " ".join("space" if character == " " else character for character in sorted(token_of))
-        raise PuzzleError(
-            f"{path}, line {lines[row]}: {texts[row][cell]!r} at position {cell + 1} of the {column}; "
-            f"allowed: {allowed}"
-        )
-    return tokens
-
-
-def _check_one_answer_each(questions: np.ndarray, answers: np.ndarray, lines: np.ndarray, path: Path) -> None:
-    """A question that occurs with two different answers has two solutions: no answer to it can be called wrong."""
-    keys = np.ascontiguousarray(questions).view(np.dtype((np.void, questions[0].nbytes))).ravel()
-    order = np.argsort(keys, kind="stable")
-    first, second = order[:-1], order[1:]
-    repeated = keys[first] == keys[second]
-    first, second = first[repeated], second[repeated]
-    differs = (answers[first] != answers[second]).any(axis=1)
-    if differs.any():
-        at = second[differs].argmin()
-        raise PuzzleError(
-            f"{path}, line {lines[second[differs][at]]}: the question of line {lines[first[differs][at]]} again, "
-            "with another answer; a puzzle must have one solution"
-        )
-
-
-def _cache_dir(given: str | os.PathLike[str] | None) -> Path:
-    return Path(given or os.environ.get("LATENT_RL_CACHE") or "~/.cache/latent_rl").expanduser()
-
-
-def _load_sets(file: Path, described: str) -> tuple[Instances, Instances]:
-    with np.load(file, allow_pickle=False) as stored:
-        if stored["parameters"].item() != described:
-            raise ValueError("it was made with other parameters")
-        train, test = (
-            Instances(*(torch.from_numpy(stored[f"{split}_{name}"]).long() for name in _FIELDS))
-            for split in ("train", "test")
-        )
-    return train, test
-
-
-def _save_sets(file: Path, described: str, train: Instances, test: Instances) -> None:
-    arrays = {
-        f"{split}_{stored}": getattr(instances, field).cpu().numpy().astype(np.int32)
-        for split, instances in (("train", train), ("test", test))
-        for stored, field in _FIELDS.items()
-    }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside and renamed, so that another process sees the whole file or none.
-    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=file.stem, suffix=".tmp", delete=False) as temporary:
-        try:
-            np.savez_compressed(temporary, parameters=np.array(described), **arrays)
-            temporary.close()
-            os.replace(temporary.name, file)
-        except BaseException:
-            os.unlink(temporary.name)
-            raise

@@ -104,7 +104,7 @@ def make_folder(folder: Path) -> None:
 def write(folder: Path, found: Analysis, trained: TrainedModel, puzzle: Puzzle) -> None:
     """Leave report, figures and numbers in a folder."""
     from latent_rl.reporting.analysis_report import report
-    from latent_rl.reporting.figures import save
+    from latent_rl.reporting.curves import save
 
     for name, figure in figures(found).items():
         save(figure, folder / f"{name}.png")

@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     from latent_rl.measuring import stopping_rule
     from latent_rl.reporting.arc_figures import contact_sheet
-    from latent_rl.reporting.figures import save
+    from latent_rl.reporting.curves import save
 
     trained, config, puzzle = open_model(options, options.overrides)
     name = chosen_rule(options, trained)
@@ -129,20 +129,21 @@ def measure(
 def hold_vote(
     trained: TrainedModel, puzzle: Puzzle, config: Config, puzzles: int | None, steps: int | None
 ) -> Election | None:
-    """Let `evaluation.views` views of ARC's first `puzzles` test inputs vote; None for other puzzles."""
-    from latent_rl.envs.arc import Arc
+    """Let `evaluation.views` views of the first `puzzles` test inputs vote; None where the puzzle has no vote."""
     from latent_rl.measuring import Ledger, elect
 
-    if not isinstance(puzzle, Arc):
+    vote = puzzle.vote
+    if vote is None:
         return None
-    views = min(config.evaluation.views, puzzle.views)
+    instances = puzzle.instances("test")[:puzzles]
+    views = min(config.evaluation.views, vote.views)
     ledger = Ledger()
     ledger.watch(trained.reasoner.network)
-    with progress_bar("voting", views * len(puzzle.questions[:puzzles])) as advance:
+    with progress_bar("voting", views * len(instances)) as advance:
         return elect(
             trained.reasoner,
-            puzzle,
-            count=puzzles,
+            vote,
+            instances,
             views=views,
             max_steps=steps or trained.config.env.max_steps,
             batch_size=config.evaluation.batch_size,

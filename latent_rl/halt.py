@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rich.console import Console
 
     from latent_rl.measuring import average
-    from latent_rl.reporting.figures import save
+    from latent_rl.reporting.curves import save
     from latent_rl.reporting.tradeoff import tradeoff
 
     lessons = [open_lesson(Path(name), overrides, options) for name in names]

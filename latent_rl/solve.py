@@ -111,12 +111,12 @@ def _text(argument: str | None, file: Path | None) -> str:
 
 
 def _show(console: Console, puzzle: Puzzle, board: Tensor, found: Solutions, *, foresees: bool) -> None:
-    from latent_rl.reporting.boards import changes, draw
+    from latent_rl.envs.renderer import changes
 
     changed = changes(board, found.answers[:, 0])
     nothing = changed.new_zeros(puzzle.seq_len)
     console.print(f"{puzzle.name}, the puzzle")
-    console.print(draw(puzzle, board, board, nothing))
+    console.print(puzzle.renderer.text(board, board, nothing))
     for step, answer in enumerate(found.answers[:, 0]):
         count = int(changed[step].sum())
         last = step == len(found.answers) - 1
@@ -126,7 +126,7 @@ def _show(console: Console, puzzle: Puzzle, board: Tensor, found: Solutions, *, 
             f"{f'{count} cells changed (*)' if count else 'no cell changed'}"
         )
         if count or last:
-            console.print(draw(puzzle, board, answer, changed[step]))
+            console.print(puzzle.renderer.text(board, answer, changed[step]))
     if not puzzle.has_rule:
         verdict = "answered: whether it is right, this puzzle does not tell without its key"
     elif found.solved[-1, 0]:
@@ -153,9 +153,9 @@ def _as_json(puzzle: Puzzle, board: Tensor, found: Solutions, *, foresees: bool)
 
 
 def _draw(path: Path, puzzle: Puzzle, board: Tensor, found: Solutions) -> None:
-    from latent_rl.reporting.figures import save, trajectory
+    from latent_rl.reporting.curves import save
 
-    save(trajectory(puzzle, board, None, found.answers[:, 0], found.confidence[:, 0]), path)
+    save(puzzle.renderer.trajectory(board, None, found.answers[:, 0], found.confidence[:, 0]), path)
 
 
 def _animate(path: Path, puzzle: Puzzle, board: Tensor, found: Solutions) -> None:

@@ -27,12 +27,14 @@ class RuleContext:
 
     Attributes:
         max_steps: recursion steps of an episode.
+        puzzle: its name, for messages.
         is_solved: the puzzle's own rule, `(inputs, answers) -> bool [B]`, both int64 `[B, L]`; None if it has none.
         policy: the model's halting policy; None if it has none.
         knows_when_right: whether the first output of the q head was trained.
     """
 
     max_steps: int
+    puzzle: str = "this puzzle"
     is_solved: Callable[[Tensor, Tensor], Tensor] | None = None
     policy: HaltingPolicy | None = None
     knows_when_right: bool = True
@@ -117,7 +119,7 @@ class CheckedHalt(HaltingRule):
     @classmethod
     def build(cls, context: RuleContext, **options: Any) -> CheckedHalt:
         if context.is_solved is None:
-            raise ValueError("only its key tells whether an answer of this puzzle is right")
+            raise ValueError(f"only its key tells whether an answer of {context.puzzle} is right")
         return cls(context.is_solved, **options)
 
     def decide(self, step: TensorDictBase) -> Tensor:

@@ -7,16 +7,18 @@ import logging
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from latent_rl.envs.arc.canvas import SYMMETRIES, Augmentation, crop, decode, encode, turned_size
+from latent_rl.envs.arc.canvas import Augmentation, crop, decode, encode, turned_size
+from latent_rl.envs.arc.renderer import ArcRenderer
 from latent_rl.envs.arc.tasks import COLOURS, LARGEST_SIDE, MINI, Pair, Task, read_tasks
+from latent_rl.envs.arc.vote import ArcVote
 from latent_rl.envs.puzzle import IGNORE, PAD, Instances, Puzzle, PuzzleError, Split
+from latent_rl.envs.vote import Question
 
 CORNER_SHARE = 0.25
 """Share of training pairs that are not translated, as every test input is; the official code leaves one pair of each
@@ -27,15 +29,6 @@ MOST_AUGMENTATIONS = 100_000
 logger = logging.getLogger(__name__)
 
 Sources = str | os.PathLike | Sequence[str | os.PathLike]
-
-
-@dataclass(frozen=True)
-class Question:
-    """Which test input an instance of the test split is: `number` counts from 0; `answer` is None if nobody told."""
-
-    task: str
-    number: int
-    answer: np.ndarray | None
 
 
 class Arc(Puzzle):
@@ -52,7 +45,7 @@ class Arc(Puzzle):
     View `k` of a task is its image under the symmetry and the permutation of colours (0 stays) that `k` and `seed`
     say, the same for every task; view 0 is the task itself. Views are made on the fly and have the puzzle id
     `task * (augmentations + 1) + k`. In training every draw is a random view at a random place on the canvas; the test
-    split holds view 0, and `view` makes the others, whose answers `undo` takes back.
+    split holds view 0, and `vote` makes the others and takes back the answers to them.
 
     No rule tells whether an answer is right, only the key does (`has_rule` is False).
 
@@ -90,20 +83,20 @@ class Arc(Puzzle):
         self.name = f"arc-{side}x{side}"
         self.grid_shape = (side, side)
         self.side = side
-        self.views = augmentations + 1
-        self.seed = seed
+        self.renderer = ArcRenderer(self)
+        self.vote = ArcVote(self, augmentations + 1, seed)
         self._sources = (_listed(test), _listed(train))
         self._names = None if names is None else list(names)
         self._allow_leak = allow_leak
 
     @property
     def num_puzzle_ids(self) -> int:
-        return len(self.tasks) * self.views
+        return len(self.tasks) * self.vote.views
 
     @property
     def ids_digest(self) -> str:
         """Changes with the tasks, their order, and the views: with whatever a puzzle id stands for."""
-        content = repr((list(self.tasks), self.views, self.seed))
+        content = repr((list(self.tasks), self.vote.views, self.vote.seed))
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
     @cached_property
@@ -130,8 +123,8 @@ class Arc(Puzzle):
 
     def augment(self, instances: Instances, generator: torch.Generator) -> Instances:
         count, device = len(instances), instances.inputs.device
-        number = torch.randint(self.views, (count,), generator=generator, device=device)
-        view = self._view(number)
+        number = torch.randint(self.vote.views, (count,), generator=generator, device=device)
+        view = self.vote.augmentation(number)
         sizes = [
             turned_size(*crop(canvases), view.symmetry)
             for canvases in (instances.inputs, instances.solution.clamp(min=PAD))
@@ -141,15 +134,7 @@ class Arc(Puzzle):
         moves = torch.rand(count, 1, generator=generator, device=device) >= CORNER_SHARE
         offset = torch.rand(count, 2, generator=generator, device=device) * room
         placed = Augmentation(view.symmetry, view.colours, offset.long() * moves)
-        return self._image(instances, placed, number)
-
-    def view(self, instances: Instances, number: Tensor) -> Instances:
-        """View `number` (int64 `[B]`) of instances `[B]` that are view 0, in the corner of the canvas."""
-        return self._image(instances, self._view(number), number)
-
-    def undo(self, answers: Tensor, number: Tensor) -> Tensor:
-        """Answers int64 `[B, L]` to views `number` as answers to the tasks themselves; see `arc_canvas.crop`."""
-        return self._view(number).undo(answers)
+        return self.vote.image(instances, placed, number)
 
     def ids_of(self, inputs: Tensor) -> Tensor:
         """The puzzle id of each test input `[B, L]`, view 0; the first task's if several ask the same.
@@ -271,33 +256,8 @@ class Arc(Puzzle):
         return Instances(
             inputs=torch.stack([encode(pair.input, self.side) for _, pair in pairs]),
             solution=solutions.masked_fill(solutions == PAD, IGNORE),
-            puzzle_id=torch.tensor([task for task, _ in pairs]) * self.views,
+            puzzle_id=torch.tensor([task for task, _ in pairs]) * self.vote.views,
         )
-
-    def _image(self, instances: Instances, augmentation: Augmentation, number: Tensor) -> Instances:
-        solutions = augmentation.apply(instances.solution.clamp(min=PAD))
-        return Instances(
-            inputs=augmentation.apply(instances.inputs),
-            solution=solutions.masked_fill(solutions == PAD, IGNORE),
-            puzzle_id=instances.puzzle_id + number,
-        )
-
-    def _view(self, number: Tensor) -> Augmentation:
-        symmetry, colours = (table.to(number.device)[number] for table in self._tables)
-        return Augmentation(symmetry, colours, number.new_zeros(len(number), 2))
-
-    @cached_property
-    def _tables(self) -> tuple[Tensor, Tensor]:
-        """Symmetry `[views]` and colours `[views, 10]` of each view, all different.
-
-        Drawn one after the other: with fewer augmentations, those that there are stay the same.
-        """
-        rng = np.random.default_rng(self.seed)
-        found = {(0, *range(COLOURS)): None}
-        while len(found) < self.views:
-            found[(int(rng.integers(SYMMETRIES)), 0, *(rng.permutation(COLOURS - 1) + 1).tolist())] = None
-        table = torch.tensor(list(found))
-        return table[:, 0], table[:, 1:]
 
 
 def _listed(sources: Sources) -> list[str]:

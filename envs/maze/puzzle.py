@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latent_rl.envs.csv_format import write_csv
 from latent_rl.envs.maze import generator as fields
 from latent_rl.envs.maze.paths import distances, neighbours
-from latent_rl.envs.puzzle import PAD, Instances, Puzzle, PuzzleError, Split
-from latent_rl.envs.sources import cached, check_disjoint, read_csv, write_csv
+from latent_rl.envs.puzzle import PAD, Instances, Puzzle, PuzzleError
+from latent_rl.envs.sources import CsvFiles, Generated
 
 WALL, FLOOR, START, GOAL, PATH = 1, 2, 3, 4, 5
 """Tokens, as in the official data set; 0 is padding."""
@@ -48,7 +49,7 @@ class Maze(Puzzle):
         train_file: CSV, plain or gzip, with the header `source,question,answer,rating`.
         test_file: likewise.
         augment: whether `augment` transforms anything.
-        cache_dir: where generated sets are kept, see `sources.cached`.
+        cache_dir: where generated sets are kept, see `cache.cached`.
 
     Raises:
         PuzzleError: on values that fit no maze, and from `instances` on missing or malformed files or if mazes with so
@@ -89,19 +90,35 @@ class Maze(Puzzle):
         for option, value in (("train", train), ("test", test), ("min_path", min_path)):
             if value is not None and value < 1:
                 raise PuzzleError(f"{self.name}: {option} must be at least 1, got {value}")
-        self.seed = seed
         self.min_path = rows + columns if min_path is None else min_path
         self.unique = unique
-        self._counts = (train, test)
-        self._files = (train_file, test_file)
         self._augments = augment
-        self._cache_dir = cache_dir
-        self._sets: tuple[Instances, Instances] | None = None
-
-    def instances(self, split: Split) -> Instances:
-        if self._sets is None:
-            self._sets = self._generated() if self._files[0] is None else self._read()
-        return self._sets[("train", "test").index(split)]
+        if train_file is None:
+            self.source = Generated(
+                self.name,
+                self._generate,
+                train=_DEFAULT_COUNT if train is None else train,
+                test=_DEFAULT_COUNT if test is None else test,
+                seed=seed,
+                version=fields.VERSION,
+                options={"min_path": self.min_path, "unique": unique},
+                cache_dir=cache_dir,
+            )
+        else:
+            answer_tokens = self._tokens_by_character()
+            self.source = CsvFiles(
+                train_file,
+                test_file,
+                train=train,
+                test=test,
+                puzzle_name=self.name,
+                cell_count=self.seq_len,
+                question_tokens={symbol: token for symbol, token in answer_tokens.items() if token != PATH},
+                answer_tokens=answer_tokens,
+                find_fault=self._find_fault,
+                seed=seed,
+                how_to_get=_HOW_TO_GET,
+            )
 
     def is_solved(self, inputs: Tensor, answers: Tensor) -> Tensor:
         """Whether answers keep walls, S and G, and draw exactly one shortest path; bool `[B]`."""
@@ -224,53 +241,17 @@ class Maze(Puzzle):
         moves, drawn = int(self._moves(board.view(1, *self.grid_shape))), int((answer == PATH).sum())
         return row, f"the answer draws no shortest path: {moves - 1} cells lead from S to G, it draws {drawn}"
 
-    def _generated(self) -> tuple[Instances, Instances]:
-        train, test = (_DEFAULT_COUNT if count is None else count for count in self._counts)
-
-        def generate() -> tuple[Instances, Instances]:
-            rng = np.random.default_rng(self.seed)
-            try:
-                mazes = fields.generate(*self.grid_shape, train + test, self.min_path, self.unique, rng)
-            except fields.TooFewMazesError as error:
-                raise PuzzleError(
-                    f"{self.name}: {train} + {test} mazes with a shortest path of at least {self.min_path} moves asked "
-                    f"for, found {error.found} (the longest seen has {error.longest}); lower min_path, train or test"
-                ) from error
-            walls, ends, paths = (torch.from_numpy(part).flatten(1) for part in mazes)
-            inputs = torch.where(walls, WALL, FLOOR).scatter(
-                1, ends, torch.tensor([[START, GOAL]]).expand(len(ends), -1)
-            )
-            both = Instances.of(inputs, torch.where(paths, PATH, inputs))
-            return both[:train], both[train:]
-
-        parameters = {
-            "version": fields.VERSION,
-            "train": train,
-            "test": test,
-            "seed": self.seed,
-            "min_path": self.min_path,
-            "unique": self.unique,
-        }
-        return cached(self.name, parameters, generate, self._cache_dir)
-
-    def _read(self) -> tuple[Instances, Instances]:
-        answer_tokens = self._tokens_by_character()
-        train, test = (
-            read_csv(
-                file,
-                puzzle_name=self.name,
-                cell_count=self.seq_len,
-                question_tokens={symbol: token for symbol, token in answer_tokens.items() if token != PATH},
-                answer_tokens=answer_tokens,
-                find_fault=self._find_fault,
-                limit=limit,
-                seed=self.seed,
-                how_to_get=_HOW_TO_GET,
-            )
-            for file, limit in zip(self._files, self._counts, strict=True)
-        )
-        check_disjoint(train, test, f"{self._files[0]} and {self._files[1]}")
-        return train, test
+    def _generate(self, train: int, test: int, rng: np.random.Generator) -> Instances:
+        try:
+            mazes = fields.generate(*self.grid_shape, train + test, self.min_path, self.unique, rng)
+        except fields.TooFewMazesError as error:
+            raise PuzzleError(
+                f"{self.name}: {train} + {test} mazes with a shortest path of at least {self.min_path} moves asked "
+                f"for, found {error.found} (the longest seen has {error.longest}); lower min_path, train or test"
+            ) from error
+        walls, ends, paths = (torch.from_numpy(part).flatten(1) for part in mazes)
+        inputs = torch.where(walls, WALL, FLOOR).scatter(1, ends, torch.tensor([[START, GOAL]]).expand(len(ends), -1))
+        return Instances.of(inputs, torch.where(paths, PATH, inputs))
 
 
 def _symmetries(board: Tensor) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -12,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latent_rl.envs.nqueens.solver import all_solutions, can_complete, random_solutions
-from latent_rl.envs.puzzle import Instances, Puzzle, PuzzleError, Split
-from latent_rl.envs.sources import cached
+from latent_rl.envs.puzzle import Instances, Puzzle, PuzzleError
+from latent_rl.envs.sources import Generated
 
 EMPTY, QUEEN = 1, 2
 
@@ -65,23 +64,19 @@ class NQueens(Puzzle):
             raise PuzzleError(f"nqueens: train and test must be at least 1, got {train} and {test}")
         self.name = f"nqueens-{size}x{size}"
         self.grid_shape = (size, size)
-        self._counts = (train, test)
-        self._seed = seed
-        self._cache_dir = cache_dir
+        self.source = Generated(
+            self.name,
+            self._generate,
+            train=train,
+            test=test,
+            seed=seed,
+            version=_GENERATOR_VERSION,
+            options={"size": size},
+            cache_dir=cache_dir,
+        )
 
-    def instances(self, split: Split) -> Instances:
-        return self._sets[split]
-
-    @cached_property
-    def _sets(self) -> dict[str, Instances]:
-        size, (train, test) = self.grid_shape[0], self._counts
-        parameters = {"size": size, "train": train, "test": test, "seed": self._seed, "version": _GENERATOR_VERSION}
-        sets = cached(self.name, parameters, self._generate, self._cache_dir)
-        return dict(zip(("train", "test"), sets, strict=True))
-
-    def _generate(self) -> tuple[Instances, Instances]:
-        size, (train, test) = self.grid_shape[0], self._counts
-        rng = np.random.default_rng(self._seed)
+    def _generate(self, train: int, test: int, rng: np.random.Generator) -> Instances:
+        size = self.grid_shape[0]
         draw = _draw_enumerated if size <= _ENUMERATED else _draw_searched
         solutions, shown = draw(size, train + test, rng)
         if len(solutions) < train + test:
@@ -91,8 +86,7 @@ class NQueens(Puzzle):
                 + "; lower train or test"
             )
         keys = torch.from_numpy(_boards(solutions, np.ones_like(shown)))
-        everything = Instances.of(torch.from_numpy(_boards(solutions, shown)), keys)
-        return everything[:train], everything[train:]
+        return Instances.of(torch.from_numpy(_boards(solutions, shown)), keys)
 
     def is_solved(self, inputs: Tensor, answers: Tensor) -> Tensor:
         """Whether answers hold exactly N queens, none attacking another, and every queen that was given."""

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latent_rl.envs.puzzle import PAD, Instances, Puzzle, PuzzleError, Split
-from latent_rl.envs.sources import cached, check_disjoint, read_csv
+from latent_rl.envs.puzzle import PAD, Instances, Puzzle, PuzzleError
+from latent_rl.envs.renderer import Renderer
+from latent_rl.envs.sources import CsvFiles, Generated
 from latent_rl.envs.sudoku import generator as grids
 from latent_rl.envs.sudoku import solver
 
@@ -59,7 +60,7 @@ class Sudoku(Puzzle):
         train_file: CSV, plain or gzip, with the header `source,question,answer,rating`.
         test_file: likewise.
         augment: whether `augment` transforms anything.
-        cache_dir: where generated sets are kept, see `sources.cached`.
+        cache_dir: where generated sets are kept, see `cache.cached`.
 
     Raises:
         PuzzleError: on values that fit no Sudoku, and from `instances` on missing or malformed files.
@@ -83,8 +84,8 @@ class Sudoku(Puzzle):
         self.box_shape = _BOX_SHAPES[size]
         self.name = f"sudoku-{size}x{size}"
         self.grid_shape = (size, size)
+        self.renderer = Renderer(self, self.box_shape)
         self.symbols = ("_", ".", *map(str, range(1, size + 1)))
-        self.seed = seed
         self.blanks = _DEFAULT_BLANKS[size] if blanks is None else tuple(blanks)
         if len(self.blanks) != 2 or not 0 <= self.blanks[0] <= self.blanks[1] <= size * size:
             raise PuzzleError(
@@ -96,16 +97,32 @@ class Sudoku(Puzzle):
         for split, count in (("train", train), ("test", test)):
             if count is not None and count < 1:
                 raise PuzzleError(f"{self.name}: {split} must be at least 1, got {count}")
-        self._counts = (train, test)
-        self._files = (train_file, test_file)
         self._augments = augment
-        self._cache_dir = cache_dir
-        self._sets: tuple[Instances, Instances] | None = None
-
-    def instances(self, split: Split) -> Instances:
-        if self._sets is None:
-            self._sets = self._generated() if self._files[0] is None else self._read()
-        return self._sets[("train", "test").index(split)]
+        if train_file is None:
+            self.source = Generated(
+                self.name,
+                self._generate,
+                train=_DEFAULT_TRAIN if train is None else train,
+                test=_DEFAULT_TEST if test is None else test,
+                seed=seed,
+                version=grids.VERSION,
+                options={"blanks": list(self.blanks)},
+                cache_dir=cache_dir,
+            )
+        else:
+            self.source = CsvFiles(
+                train_file,
+                test_file,
+                train=train,
+                test=test,
+                puzzle_name=self.name,
+                cell_count=self.seq_len,
+                question_tokens=self._tokens_by_character(),
+                answer_tokens={str(digit): digit + BLANK for digit in range(1, size + 1)},
+                find_fault=self._find_fault,
+                seed=seed,
+                how_to_get=_HOW_TO_GET,
+            )
 
     def is_solved(self, inputs: Tensor, answers: Tensor) -> Tensor:
         size, (rows, columns) = self.size, self.box_shape
@@ -175,46 +192,12 @@ class Sudoku(Puzzle):
     def _tokens_by_character(self) -> dict[str, int]:
         return super()._tokens_by_character() | dict.fromkeys(_BLANK_CHARACTERS, BLANK)
 
-    def _generated(self) -> tuple[Instances, Instances]:
-        train = _DEFAULT_TRAIN if self._counts[0] is None else self._counts[0]
-        test = _DEFAULT_TEST if self._counts[1] is None else self._counts[1]
-
-        def generate() -> tuple[Instances, Instances]:
-            rng = np.random.default_rng(self.seed)
-            try:
-                boards = grids.generate(train + test, self.box_shape, self.blanks, rng)
-            except PuzzleError as error:
-                raise PuzzleError(f"{self.name}: {error}") from error
-            both = Instances.of(*(torch.from_numpy(digits.astype(np.int64)) + BLANK for digits in boards))
-            return both[:train], both[train:]
-
-        parameters = {
-            "version": grids.VERSION,
-            "train": train,
-            "test": test,
-            "seed": self.seed,
-            "blanks": list(self.blanks),
-        }
-        return cached(self.name, parameters, generate, self._cache_dir)
-
-    def _read(self) -> tuple[Instances, Instances]:
-        digits = {str(digit): digit + BLANK for digit in range(1, self.size + 1)}
-        train, test = (
-            read_csv(
-                file,
-                puzzle_name=self.name,
-                cell_count=self.seq_len,
-                question_tokens=self._tokens_by_character(),
-                answer_tokens=digits,
-                find_fault=self._find_fault,
-                limit=limit,
-                seed=self.seed,
-                how_to_get=_HOW_TO_GET,
-            )
-            for file, limit in zip(self._files, self._counts, strict=True)
-        )
-        check_disjoint(train, test, f"{self._files[0]} and {self._files[1]}")
-        return train, test
+    def _generate(self, train: int, test: int, rng: np.random.Generator) -> Instances:
+        try:
+            boards = grids.generate(train + test, self.box_shape, self.blanks, rng)
+        except PuzzleError as error:
+            raise PuzzleError(f"{self.name}: {error}") from error
+        return Instances.of(*(torch.from_numpy(digits.astype(np.int64)) + BLANK for digits in boards))
 
     def _find_fault(self, inputs: Tensor, solutions: Tensor) -> tuple[int, str] | None:
         right = self.is_solved(inputs, solutions)

@@ -17,6 +17,7 @@ def stopping_rule(name: str, trained: TrainedModel, puzzle: Puzzle, threshold: f
     context = RuleContext(
         # A single step leaves nothing to stop; the rule need not be told.
         max_steps=max(2, trained.config.env.max_steps),
+        puzzle=puzzle.name,
         is_solved=puzzle.is_solved if puzzle.has_rule else None,
         policy=trained.halting,
         knows_when_right=value_head_is_trained(trained),
@@ -25,8 +26,7 @@ def stopping_rule(name: str, trained: TrainedModel, puzzle: Puzzle, threshold: f
     try:
         return make_rule(name, context, **options)
     except ValueError as error:
-        which = f"{trained.path}, {puzzle.name}: " if name in RULES else ""
-        raise UserError(f"--halt {name}: {which}{error}") from None
+        raise UserError(f"--halt {name}, {trained.path}: {error}") from None
 
 
 def value_head_is_trained(trained: TrainedModel) -> bool:

@@ -1,4 +1,4 @@
-"""Answering ARC's test inputs by a vote over augmented views, which ARC scores and Kaggle takes submissions of."""
+"""Answering test inputs by a vote over views of them, which ARC scores and Kaggle takes submissions of."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import torch
 
 from latent_rl.agents import RecursiveReasoner, recurse
 from latent_rl.config import Config
-from latent_rl.envs import Puzzle
-from latent_rl.envs.arc import Arc, Question, decode
+from latent_rl.envs import Instances, Puzzle, Question, Vote
 from latent_rl.errors import UserError
 from latent_rl.measuring.ballots import ATTEMPTS, Ballot, pass_at
 from latent_rl.measuring.ledger import Ledger
@@ -23,12 +22,12 @@ PASS_AT = (1, 2, 5, 10, 100, 1000)
 
 @dataclass(frozen=True)
 class Election:
-    """The votes for ARC's test inputs.
+    """The votes for test inputs.
 
     Attributes:
         questions: the test inputs.
         ballots: one for each.
-        views: augmented views that voted on each.
+        views: views that voted on each.
     """
 
     questions: list[Question]
@@ -82,55 +81,55 @@ class Election:
 @torch.no_grad()
 def elect(
     reasoner: RecursiveReasoner,
-    puzzle: Arc,
+    vote: Vote,
+    instances: Instances,
     *,
-    count: int | None = None,
     views: int,
     max_steps: int,
     batch_size: int,
     ledger: Ledger,
     on_progress: Callable[[int], object] | None = None,
 ) -> Election:
-    """Answer views of the first `count` test inputs (of all, if None) and let the answers vote.
+    """Answer views of test inputs and let the answers vote.
 
     Votes are counted batch by batch, view 0 of every test input first; nothing else of an answer is kept.
 
     Args:
         reasoner: takes the steps, on its own device.
-        puzzle: makes the views.
-        count: test inputs.
-        views: views of each, no more than the puzzle has.
+        vote: makes the views, and counts what answers to them say.
+        instances: the test split, or the first of it.
+        views: views of each, no more than `vote` has.
         max_steps: recursion steps on every view.
         batch_size: views in work at the same time.
         ledger: watches the reasoner's network.
         on_progress: called after each batch with its number of views.
     """
     device = reasoner.initial_y.device
-    instances = puzzle.instances("test")[:count]
     ballots = [Ballot() for _ in range(len(instances))]
     everything = torch.arange(views * len(instances))
     with ledger.phase("eval"):
         for turn in everything.split(batch_size):
             rows, view = turn % len(instances), turn.div(len(instances), rounding_mode="floor").to(device)
-            batch = puzzle.view(instances[rows].to(device), view)
+            batch = vote.view(instances[rows].to(device), view)
             *_, last = recurse(reasoner, batch.inputs, batch.puzzle_id, max_steps)
-            grids = decode(puzzle.undo(last.logits.argmax(-1), view))
+            grids = vote.grids(last.logits.argmax(-1), view)
             confidence = last.q[:, 0].double().sigmoid().tolist()
             for row, grid, sure in zip(rows.tolist(), grids, confidence, strict=True):
                 ballots[row].vote(grid, sure)
             if on_progress is not None:
                 on_progress(len(rows))
-    return Election(puzzle.questions[: len(instances)], ballots, views)
+    return Election(list(vote.questions[: len(instances)]), ballots, views)
 
 
 def hold_vote(reasoner: RecursiveReasoner, puzzle: Puzzle, config: Config, ledger: Ledger) -> Election | None:
-    """Let views of a puzzle's test inputs vote on their answers, as configured; None where a puzzle has no views."""
-    if not isinstance(puzzle, Arc):
+    """Let views of a puzzle's test inputs vote on their answers, as configured; None where one answer is all."""
+    if puzzle.vote is None:
         return None
     return elect(
         reasoner,
-        puzzle,
-        views=min(config.evaluation.views, puzzle.views),
+        puzzle.vote,
+        puzzle.instances("test"),
+        views=min(config.evaluation.views, puzzle.vote.views),
         max_steps=config.env.max_steps,
         batch_size=config.evaluation.batch_size,
         ledger=ledger,

@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
-from latent_rl.reporting.figures import BLUE, GREEN, INK, ORANGE, VERMILLION
+from latent_rl.envs.renderer import BLUE, GREEN, INK, ORANGE, VERMILLION
 
 if TYPE_CHECKING:
     from latent_rl.measuring import Analysis

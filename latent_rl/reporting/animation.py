@@ -14,9 +14,8 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from latent_rl.envs import Puzzle
+from latent_rl.envs.renderer import BLUE, FRAME, INK, changes
 from latent_rl.errors import UserError
-from latent_rl.reporting.boards import changes
-from latent_rl.reporting.figures import BLUE, FRAME, INK, board_legend, draw_board
 
 SECONDS_PER_STEP = 1.0
 LAST_FRAME_SECONDS = 3.0
@@ -35,7 +34,7 @@ def animate(
 
     Args:
         path: a file that ends in `.gif`.
-        puzzle: gives grid, symbols and, if it has a `box_shape`, the thick lines.
+        puzzle: its renderer draws the boards.
         inputs: int64 `[L]`.
         solution: int64 `[L]`, or None if nobody knows it; cells are then not told right from wrong.
         answers: int64 `[S, L]`, the answer after each step.
@@ -62,14 +61,14 @@ def animate(
         gridspec_kw={"left": 0.05, "right": 0.95, "bottom": 0.13, "top": 0.93, "hspace": 0.1},
     )
     figure.legend(
-        handles=board_legend(puzzle, solution is not None), loc="lower center", ncols=4, frameon=False, fontsize=8
+        handles=puzzle.renderer.legend(solution is not None), loc="lower center", ncols=4, frameon=False, fontsize=8
     )
     writer = PillowWriter(fps=1 / SECONDS_PER_STEP)
     try:
         with writer.saving(figure, path, dpi=100):
             for number, board in enumerate(boards):
                 axes.clear()
-                draw_board(axes, puzzle, inputs, board, solution if number else None, changed[number])
+                puzzle.renderer.draw(axes, inputs, board, solution if number else None, changed[number])
                 sure = float(confidence[number - 1]) if number else None
                 spent = f"step {number} of {steps}, {passes[number - 1]:,} network passes" if number else "the puzzle"
                 axes.set_title(spent, fontsize=11)

@@ -1,43 +1,11 @@
-"""Puzzles as people see them: reading several from a text, and drawing boards on a terminal with what changed."""
+"""Puzzles as people write them: a board as one line, and reading several from a text."""
 
 from __future__ import annotations
 
-import math
-
 import torch
-from rich.text import Text
 from torch import Tensor
 
-from latent_rl.envs import PAD, Puzzle, PuzzleError
-from latent_rl.envs.arc import Arc, decode
-
-OPEN_SYMBOLS = frozenset("._ ")
-"""Symbols that stand for a cell without a given, by the custom of every puzzle here."""
-
-ARC_PALETTE = (
-    "#000000", "#0074D9", "#FF4136", "#2ECC40", "#FFDC00", "#AAAAAA", "#F012BE", "#FF851B", "#7FDBFF", "#870C25",
-)  # fmt: skip
-"""Colours 0 to 9 of ARC as its public viewers show them."""
-
-_LIGHT = frozenset({3, 4, 5, 7, 8})
-"""Colours on which dark letters are read best."""
-
-
-def open_cells(puzzle: Puzzle, tokens: Tensor) -> Tensor:
-    """Cells, bool like `tokens`, that hold padding or an empty symbol rather than a given."""
-    is_open = [token == PAD or symbol in OPEN_SYMBOLS for token, symbol in enumerate(puzzle.symbols)]
-    return torch.tensor(is_open)[tokens.cpu()]
-
-
-def box_shape(puzzle: Puzzle) -> tuple[int, int] | None:
-    """Rows and columns of the boxes that thick lines surround, if the puzzle has boxes (attribute `box_shape`)."""
-    return getattr(puzzle, "box_shape", None)
-
-
-def changes(inputs: Tensor, answers: Tensor) -> Tensor:
-    """Which cells each of the answers `[S, L]` changed against the one before it, or against `inputs` `[L]`: bool."""
-    before = torch.cat((inputs.unsqueeze(0), answers[:-1]))
-    return answers != before
+from latent_rl.envs import Puzzle, PuzzleError
 
 
 def as_line(puzzle: Puzzle, tokens: Tensor) -> str:
@@ -96,43 +64,3 @@ def _is_board(puzzle: Puzzle, text: str) -> bool:
     except PuzzleError:
         return False
     return True
-
-
-def draw(puzzle: Puzzle, inputs: Tensor, board: Tensor, changed: Tensor) -> Text:
-    """A board for the terminal: givens bold, cells that changed coloured and followed by `*`, boxes ruled off.
-
-    Args:
-        puzzle: gives grid, symbols and, if it has them, boxes.
-        inputs, board: int64 `[L]`.
-        changed: bool `[L]`.
-    """
-    if isinstance(puzzle, Arc):
-        return draw_colours(board, changed)
-    rows, columns = puzzle.grid_shape
-    box_rows, box_columns = box_shape(puzzle) or (rows, columns)
-    given = ~open_cells(puzzle, inputs) & (board == inputs)
-    text = Text()
-    for row in range(rows):
-        if row and row % box_rows == 0:
-            text.append("-" * (2 * columns + 2 * (columns // box_columns - 1)) + "\n", style="dim")
-        for column in range(columns):
-            if column and column % box_columns == 0:
-                text.append("| ", style="dim")
-            cell = row * columns + column
-            style = "bold yellow" if changed[cell] else "bold" if given[cell] else ""
-            text.append(puzzle.symbols[board[cell]] + ("*" if changed[cell] else " "), style=style)
-        text.append("\n")
-    return text
-
-
-def draw_colours(board: Tensor, changed: Tensor) -> Text:
-    """The grid on a canvas int64 `[L]` as coloured digits; a `*` follows a cell that is `changed`, bool `[L]`."""
-    (grid,) = decode(board.unsqueeze(0))
-    side = math.isqrt(len(board))
-    text = Text()
-    for row, cells in enumerate(grid.tolist()):
-        for column, colour in enumerate(cells):
-            mark = "*" if changed[row * side + column] else " "
-            text.append(f"{colour}{mark}", style=f"{'black' if colour in _LIGHT else 'white'} on {ARC_PALETTE[colour]}")
-        text.append("\n")
-    return text if grid.size else Text("(no grid)\n")

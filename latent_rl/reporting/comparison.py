@@ -12,7 +12,7 @@ from latent_rl.errors import UserError
 from latent_rl.measuring import Comparison, Plan, Question, Run, differing_settings
 from latent_rl.reporting.comparison_figures import CAPTIONS, figures
 from latent_rl.reporting.comparison_tables import grids, markdown, notes
-from latent_rl.reporting.figures import save
+from latent_rl.reporting.curves import save
 
 REPORT_FILE, TABLE_FILE = "compare.json", "compare.md"
 

@@ -12,7 +12,7 @@ from tensordict import TensorDictBase
 from latent_rl.measuring import Election, solve
 from latent_rl.reporting.analysis_figures import improvement
 from latent_rl.reporting.arc_figures import contact_sheet
-from latent_rl.reporting.figures import accuracy_against_passes, accuracy_by_step, save, trajectory
+from latent_rl.reporting.curves import accuracy_against_passes, accuracy_by_step, save
 from latent_rl.storage import Evaluation, Spent
 from latent_rl.training import Run
 
@@ -75,8 +75,7 @@ def result_figures(run: Run, found: Evaluation, election: Election | None) -> di
         "accuracy_by_step": accuracy_by_step(found),
         "accuracy_against_passes": accuracy_against_passes(run.history.milestones),
         "improvement_by_step": improvement(found.margin_by_step, found.dead_share_by_step),
-        "trajectory": trajectory(
-            puzzle,
+        "trajectory": puzzle.renderer.trajectory(
             first.inputs[0],
             first.solution[0],
             steps.answers[:, 0],

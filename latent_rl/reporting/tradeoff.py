@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
 
+from latent_rl.envs.renderer import BLUE, GREEN, ORANGE, VERMILLION
 from latent_rl.measuring import Averaged
-from latent_rl.reporting.figures import BLUE, GREEN, ORANGE, VERMILLION
 
 STYLES = {
     "learned": ("o-", BLUE, "halting policy, one point a price"),

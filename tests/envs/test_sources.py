@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from latent_rl.envs.puzzle import IGNORE, Instances, PuzzleError
-from latent_rl.envs.sources import cached, check_disjoint, read_csv, write_csv
+from latent_rl.envs import check_puzzle
+from latent_rl.envs.cache import cached
+from latent_rl.envs.csv_format import read_csv, write_csv
+from latent_rl.envs.puzzle import IGNORE, Instances, Puzzle, PuzzleError
+from latent_rl.envs.sources import CsvFiles, Generated, check_disjoint
 
 HEADER = "source,question,answer,rating\n"
 GOOD = "a,.b,ab,1\n"
@@ -186,3 +189,48 @@ def test_cache_folder_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("LATENT_RL_CACHE", str(tmp_path / "by-environment"))
     cached("pair", {}, Counted())
     assert [path.name.startswith("pair-") for path in (tmp_path / "by-environment").iterdir()] == [True]
+
+
+class Halves(Puzzle):
+    """Two cells; the answer is the givens with the blank filled as the other cell. Brings its source, and no more."""
+
+    name, grid_shape, symbols = "halves", (1, 2), "_.abcdefgh"
+
+    def is_solved(self, inputs, answers):
+        keeps = ((inputs == answers) | (inputs == 1)).all(-1)
+        return keeps & (answers[:, 0] == answers[:, 1]) & (answers > 1).all(-1)
+
+    def draw(self, train, test, rng):
+        letters = torch.from_numpy(rng.permutation(8)[: train + test]) + 2
+        return Instances.of(torch.stack([letters, torch.ones_like(letters)], 1), torch.stack([letters, letters], 1))
+
+
+def test_a_puzzle_has_its_instances_from_its_source(tmp_path):
+    puzzle = Halves()
+    with pytest.raises(PuzzleError, match="halves has neither a source nor instances of its own"):
+        puzzle.instances("train")
+    settings = {"train": 5, "test": 3, "seed": 1, "version": 1, "options": {"letters": 8}, "cache_dir": tmp_path}
+    puzzle.source = Generated("halves", puzzle.draw, **settings)
+    assert list(tmp_path.iterdir()) == []  # nothing is made before it is asked for
+    check_puzzle(puzzle)
+    assert [len(puzzle.instances(split)) for split in ("train", "test")] == [5, 3]
+    assert puzzle.instances("train") is puzzle.instances("train")
+    (file,) = tmp_path.iterdir()
+    parameters = {"letters": 8, "version": 1, "train": 5, "test": 3, "seed": 1}
+    again = cached("halves", parameters, lambda: pytest.fail("not in the cache"), tmp_path)
+    assert same(again, (puzzle.instances("train"), puzzle.instances("test"))) and file.exists()
+
+
+def test_files_are_read_once_and_share_no_puzzle(tmp_path):
+    first, second = tmp_path / "a.csv", tmp_path / "b.csv"
+    write_csv(first, [("x", ".a", "aa", 0), ("x", ".b", "bb", 0)])
+    write_csv(second, [("x", "a.", "aa", 0), ("x", "b.", "bb", 0), ("x", ".b", "bb", 0)])
+    reading = {"puzzle_name": "pair", "cell_count": 2, "question_tokens": {".": 1, "a": 2, "b": 3}}
+    reading |= {"answer_tokens": {"a": 2, "b": 3}, "seed": 0}
+    with pytest.raises(PuzzleError, match="a.csv and .*b.csv: .* share 1 puzzles, the first is test puzzle 3"):
+        CsvFiles(first, second, train=None, test=None, **reading).instances("train")
+    write_csv(second, [("x", "a.", "aa", 0), ("x", "b.", "bb", 0)])
+    files = CsvFiles(first, second, train=None, test=1, **reading)
+    assert len(files.instances("train")) == 2 and len(files.instances("test")) == 1
+    first.unlink()
+    assert len(files.instances("train")) == 2

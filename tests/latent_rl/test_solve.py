@@ -9,21 +9,24 @@ import sys
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from programs import Program
 from tiny_models import oracle, save_untrained, tiny_config
 
 from latent_rl.agents import AgreeHalt, recurse
+from latent_rl.config.loading import load_config
 from latent_rl.envs import PuzzleError
+from latent_rl.envs.renderer import changes
 from latent_rl.envs.sudoku.puzzle import Sudoku
 from latent_rl.measuring import solve
 from latent_rl.measuring.ledger import Ledger
-from latent_rl.reporting.boards import as_line, changes, draw, read_puzzles
+from latent_rl.reporting.boards import as_line, read_puzzles
 from latent_rl.solve import main
 from latent_rl.training.assemble import build_puzzle
 
+SMALL = ["env.max_steps=3", "network.width=16", "network.heads=2", "device=cpu"]
 LINE = "321...32.12.23.1"
 
 
@@ -138,6 +141,46 @@ def test_the_steps_can_be_animated(capsys, known, tmp_path) -> None:
     )
 
 
+PLUGGED_IN = """
+from rich.text import Text
+from toy_puzzle import Backwards
+
+from latent_rl.envs import Renderer, register_puzzle
+
+
+class Loud(Renderer):
+    def text(self, inputs, board, changed):
+        return Text(f"LOUD {board.tolist()}\\n")
+
+    def draw(self, axes, inputs, board, solution, changed):
+        axes.set_facecolor("#ff00ff")
+
+    def legend(self, known):
+        return []
+
+
+class Shouted(Backwards):
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.renderer = Loud(self)
+
+
+register_puzzle("Shouted-v0", Shouted)
+"""
+
+
+def test_a_puzzle_that_brings_its_renderer_is_drawn_by_it(capsys, tmp_path, monkeypatch) -> None:
+    (tmp_path / "plugged_in.py").write_text(PLUGGED_IN)
+    monkeypatch.syspath_prepend(tmp_path)
+    save_untrained(tmp_path, load_config("sudoku-4x4", ["env.id=plugged_in:Shouted-v0", *SMALL]))
+    program(tmp_path, "abcd", "--steps", 2, "--png", tmp_path / "steps.png", "--gif", tmp_path / "steps.gif")
+    assert "LOUD [1, 2, 3, 4]" in capsys.readouterr().out
+    for name in ("steps.png", "steps.gif"):
+        with Image.open(tmp_path / name) as picture:
+            pixels = list(picture.convert("RGB").getdata())
+            assert sum(pixel == (255, 0, 255) for pixel in pixels) > len(pixels) / 20
+
+
 def test_settings_stand_beside_the_puzzle(capsys, known, run_dir) -> None:
     program("anything", "threads=1", LINE)
     assert "step 1" in capsys.readouterr().out
@@ -186,11 +229,12 @@ def test_a_real_process_exits_with_2_and_no_traceback(run_dir) -> None:
 SUDOKU = Sudoku(size=4)
 
 
+@settings(deadline=None)  # a busy machine is no mistake
 @given(st.lists(st.sampled_from("1234.0"), min_size=1, max_size=4, unique=True), st.integers(1, 4))
 def test_every_way_to_write_puzzles_reads_the_same(givens: list[str], count: int) -> None:
     line = "".join(givens).ljust(4, ".") + "." * 12
     tokens = SUDOKU.parse(line)
-    drawn = draw(SUDOKU, tokens, tokens, torch.zeros(16, dtype=torch.bool)).plain
+    drawn = SUDOKU.renderer.text(tokens, tokens, torch.zeros(16, dtype=torch.bool)).plain
     expected = tokens.expand(count, -1)
     assert torch.equal(read_puzzles(SUDOKU, "\n".join([line] * count)), expected)
     assert torch.equal(read_puzzles(SUDOKU, "\n\n".join([line] * count) + "\n"), expected)

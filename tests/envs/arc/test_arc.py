@@ -57,7 +57,7 @@ def test_hidden_outputs_are_unknown_not_wrong(tmp_path: Path) -> None:
     test = puzzle.instances("test")
     assert (test.solution == IGNORE).all() and puzzle.questions[0].answer is None
     assert not puzzle.judge(test.inputs, test.inputs, test.solution).any()
-    assert (puzzle.view(test, torch.tensor([2])).solution == IGNORE).all()
+    assert (puzzle.vote.view(test, torch.tensor([2])).solution == IGNORE).all()
 
 
 def test_a_training_split_of_nothing_but_test_pairs_is_refused(tmp_path: Path) -> None:
@@ -93,23 +93,23 @@ def test_every_view_is_undone_exactly() -> None:
     puzzle = Arc(side=8, augmentations=200)
     test = puzzle.instances("test")
     images = set()
-    for number in range(puzzle.views):
+    for number in range(puzzle.vote.views):
         numbers = torch.full((len(test),), number)
-        view = puzzle.view(test, numbers)
+        view = puzzle.vote.view(test, numbers)
         assert torch.equal(view.puzzle_id, test.puzzle_id + number)
-        assert torch.equal(puzzle.undo(view.inputs, numbers), test.inputs)
-        answers = puzzle.undo(view.solution.clamp(min=PAD), numbers)
+        assert torch.equal(puzzle.vote.undo(view.inputs, numbers), test.inputs)
+        answers = puzzle.vote.undo(view.solution.clamp(min=PAD), numbers)
         assert torch.equal(answers.masked_fill(answers == PAD, IGNORE), test.solution)
         assert puzzle.judge(view.inputs, view.solution, view.solution).all()
         images.add(tuple(view.inputs.flatten().tolist()))
-    assert len(images) == puzzle.views
-    assert torch.equal(puzzle.view(test, torch.zeros(len(test), dtype=torch.long)).inputs, test.inputs)
+    assert len(images) == puzzle.vote.views
+    assert torch.equal(puzzle.vote.view(test, torch.zeros(len(test), dtype=torch.long)).inputs, test.inputs)
 
 
 def test_views_are_decided_by_their_number_and_the_seed() -> None:
     def view(number: int, **options: int) -> torch.Tensor:
         puzzle = Arc(side=8, **options)
-        return puzzle.view(puzzle.instances("test")[:1], torch.tensor([number])).inputs
+        return puzzle.vote.view(puzzle.instances("test")[:1], torch.tensor([number])).inputs
 
     assert torch.equal(view(7, augmentations=10), view(7, augmentations=300))
     assert not torch.equal(view(7, augmentations=10), view(7, augmentations=10, seed=1))
@@ -120,7 +120,7 @@ def test_training_draws_views_with_their_ids_at_random_places(two_tasks: Arc) ->
     drawn = two_tasks.augment(pair_of_a, torch.Generator().manual_seed(0))
     numbers = drawn.puzzle_id - pair_of_a.puzzle_id
     assert set(numbers.tolist()) == set(range(21))
-    corner = two_tasks.view(pair_of_a, numbers)
+    corner = two_tasks.vote.view(pair_of_a, numbers)
     in_corner = (drawn.inputs == corner.inputs).all(-1)
     assert 0.2 < in_corner.float().mean() < 0.4
     # Wherever it stands, the grid is the view's, and the answer stands at the same place as the input.

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from toy_puzzle import Backwards
 
 from latent_rl import cli, evaluate, solve, train
 from latent_rl.agents import ReasonerConfig, RecursiveReasoner, Search, StepOutput
-from latent_rl.envs import IGNORE, PAD
+from latent_rl.envs import IGNORE, PAD, Instances, Puzzle, Question, Vote
 from latent_rl.envs.arc.canvas import FIRST_COLOUR
 from latent_rl.envs.arc.puzzle import Arc
 from latent_rl.measuring.ledger import Ledger
 from latent_rl.measuring.searching import evaluate_search
 from latent_rl.measuring.votes import Election, elect
 from latent_rl.reporting.arc_figures import contact_sheet, verdict
-from latent_rl.reporting.boards import draw
-from latent_rl.reporting.figures import trajectory
 
 TINY = [
     "--config", "arc-mini", "env.options.augmentations=3", "env.options.names=[25ff71a9]",
@@ -30,20 +30,22 @@ TINY = [
 ]  # fmt: skip
 
 
+def smallest(puzzle: Puzzle) -> ReasonerConfig:
+    return ReasonerConfig(
+        vocab_size=puzzle.vocab_size, seq_len=puzzle.seq_len, width=4, layers=1, heads=1, multiple_of=4,
+        cycles=1, inner_updates=1,
+    )  # fmt: skip
+
+
 class Knows(RecursiveReasoner):
     """Answers every view that it was told the solution of, and only those of `right_views`; else a black cell."""
 
     def __init__(self, puzzle: Arc, right_views: int) -> None:
-        super().__init__(
-            ReasonerConfig(
-                vocab_size=puzzle.vocab_size, seq_len=puzzle.seq_len, width=4, layers=1, heads=1, multiple_of=4,
-                cycles=1, inner_updates=1,
-            )
-        )  # fmt: skip
+        super().__init__(smallest(puzzle))
         test = puzzle.instances("test")
         self.answers = {}
-        for number in range(puzzle.views):
-            view = puzzle.view(test, torch.full((len(test),), number))
+        for number in range(puzzle.vote.views):
+            view = puzzle.vote.view(test, torch.full((len(test),), number))
             known = view.solution.masked_fill(view.solution == IGNORE, PAD)
             black = torch.full_like(known, PAD)
             black[:, 0] = FIRST_COLOUR
@@ -62,7 +64,9 @@ def election(right_views: int, views: int = 4, batch_size: int = 7, **options: o
     puzzle = Arc(side=8, augmentations=views - 1, **options)
     reasoner, ledger = Knows(puzzle, right_views), Ledger()
     ledger.watch(reasoner.network)
-    held = elect(reasoner, puzzle, views=views, max_steps=2, batch_size=batch_size, ledger=ledger)
+    held = elect(
+        reasoner, puzzle.vote, puzzle.instances("test"), views=views, max_steps=2, batch_size=batch_size, ledger=ledger
+    )
     assert ledger.forward["eval"] == len(puzzle.questions) * views * 2 * 2
     return puzzle, held
 
@@ -103,6 +107,51 @@ def test_unknown_answers_are_undecided_and_score_nothing(tmp_path: Path) -> None
     assert verdict(held, 0) == "undecided"
     assert held.submission == {"a": [{"attempt_1": [[0]], "attempt_2": [[0]]}]}
     assert contact_sheet(puzzle, held).axes
+
+
+class Renamed(Vote):
+    """View `k` of a word has every letter replaced by the one `k` places on in the alphabet."""
+
+    def __init__(self, puzzle: Backwards) -> None:
+        self.puzzle, self.views = puzzle, puzzle.vocab_size - 1
+
+    @property
+    def questions(self) -> list[Question]:
+        answers = self.puzzle.instances("test").solution.numpy().astype(np.uint8)
+        return [Question("backwards", number, answer[None]) for number, answer in enumerate(answers)]
+
+    def view(self, instances: Instances, number: Tensor) -> Instances:
+        return replace(instances, inputs=self._shifted(instances.inputs, number))
+
+    def grids(self, answers: Tensor, number: Tensor) -> list[np.ndarray]:
+        return [row[None].numpy().astype(np.uint8) for row in self._shifted(answers, -number)]
+
+    def _shifted(self, words: Tensor, number: Tensor) -> Tensor:
+        return (words - 1 + number[:, None]) % self.views + 1
+
+
+class Mirror(RecursiveReasoner):
+    """Reads a word from right to left, unless it begins with the first letter."""
+
+    def step(self, inputs: Tensor, puzzle_id: Tensor, y: Tensor, z: Tensor, step: Tensor) -> StepOutput:
+        output = super().step(inputs, puzzle_id, y, z, step)
+        answer = torch.where(inputs[:, :1] == 1, inputs, inputs.flip(-1))
+        return output._replace(logits=torch.nn.functional.one_hot(answer, self.config.vocab_size).float())
+
+
+def test_any_puzzle_may_bring_a_vote() -> None:
+    puzzle = Backwards(length=3)
+    assert puzzle.vote is None
+    puzzle.vote = Renamed(puzzle)
+    reasoner, ledger = Mirror(smallest(puzzle)), Ledger()
+    ledger.watch(reasoner.network)
+    held = elect(reasoner, puzzle.vote, puzzle.instances("test")[:4], views=5, max_steps=1, batch_size=3, ledger=ledger)
+    # In one view of five a word begins with the first letter; the other four are right and agree.
+    assert held.ranks == [1] * 4 and held.pass_at["pass@1"] == 1.0
+    assert all(
+        ballot.share(question.answer) == 0.8 for question, ballot in zip(held.questions, held.ballots, strict=True)
+    )
+    assert sum("80% of votes" in axes.get_xlabel() for axes in contact_sheet(puzzle, held).axes) == 4
 
 
 def test_a_search_counts_known_answers_only() -> None:
@@ -158,11 +207,11 @@ def test_pictures_show_demonstrations_steps_and_the_answer() -> None:
     puzzle = Arc(side=8, augmentations=3)
     test = puzzle.instances("test")
     answers = torch.stack([test.inputs[1], test.solution[1].clamp(min=PAD)])
-    figure = trajectory(puzzle, test.inputs[1], test.solution[1], answers, torch.tensor([0.2, 0.9]))
+    figure = puzzle.renderer.trajectory(test.inputs[1], test.solution[1], answers, torch.tensor([0.2, 0.9]))
     labels = [axes.get_xlabel() for axes in figure.axes]
     task = puzzle.tasks[puzzle.questions[1].task]
     assert sum("demonstration" in label for label in labels) == len(task.demonstrations)
     assert "step 1: 20% sure, wrong" in labels and "step 2: 90% sure, right" in labels
     assert {"test input", "the answer"} <= set(labels)
-    drawn = draw(puzzle, test.inputs[1], test.inputs[1], torch.zeros(64, dtype=torch.bool)).plain
+    drawn = puzzle.renderer.text(test.inputs[1], test.inputs[1], torch.zeros(64, dtype=torch.bool)).plain
     assert drawn == "".join("".join(f"{cell} " for cell in row) + "\n" for row in task.tests[1].input.tolist())

@@ -6,10 +6,10 @@ import pytest
 import torch
 from PIL import Image
 
+from latent_rl.envs.renderer import LETTERED_SHADES
 from latent_rl.envs.sudoku.puzzle import Sudoku
 from latent_rl.errors import UserError
 from latent_rl.reporting.animation import animate
-from latent_rl.reporting.figures import LETTERED_SHADES, trajectory
 
 PUZZLE = Sudoku(size=4)
 INPUTS = PUZZLE.parse("321...32.12.23.1")
@@ -55,6 +55,6 @@ def test_what_cannot_be_written(tmp_path, name) -> None:
 
 
 def test_a_trajectory_shows_margins_where_they_are_known() -> None:
-    figure = trajectory(PUZZLE, INPUTS, SOLUTION, ANSWERS, torch.zeros(3), torch.tensor([1.25, -0.5, 0.0]))
+    figure = PUZZLE.renderer.trajectory(INPUTS, SOLUTION, ANSWERS, torch.zeros(3), torch.tensor([1.25, -0.5, 0.0]))
     labels = [axes.get_xlabel() for axes in figure.axes if axes.axison]
     assert labels[1:] == ["step 1: 0% sure\nmargin +1.2", "step 2: 0% sure\nmargin -0.5", "step 3: 0% sure\nmargin 0"]

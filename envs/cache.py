@@ -1,0 +1,89 @@
+"""Generated sets of instances, kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from latent_rl.envs.puzzle import Instances
+
+logger = logging.getLogger(__name__)
+
+_FIELDS = {"inputs": "inputs", "solutions": "solution", "puzzle_ids": "puzzle_id"}  # stored name: field
+
+
+def cached(
+    name: str,
+    parameters: Mapping[str, Any],
+    generate: Callable[[], tuple[Instances, Instances]],
+    cache_dir: str | os.PathLike[str] | None = None,
+) -> tuple[Instances, Instances]:
+    """The train and test sets of `generate()`, from the cache if they were generated before.
+
+    Args:
+        name: start of the file's name.
+        parameters: all that the sets depend on, as JSON values: sizes, seed, and the version of the generator.
+        generate: makes (train, test); called if the cache has no intact copy.
+        cache_dir: default: the environment variable `LATENT_RL_CACHE`, else `~/.cache/latent_rl`.
+
+    A damaged cache file is replaced and an unwritable folder is done without, each with a logged warning.
+    """
+    described = json.dumps(dict(parameters), sort_keys=True)
+    digest = hashlib.sha256(described.encode()).hexdigest()[:16]
+    file = _cache_dir(cache_dir) / f"{name}-{digest}.npz"
+    try:
+        return _load_sets(file, described)
+    except (FileNotFoundError, NotADirectoryError):
+        pass  # not generated yet: the ordinary first run
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        logger.warning("cache file %s is damaged (%s), generating its puzzles anew", file, error)
+    train, test = generate()
+    try:
+        _save_sets(file, described, train, test)
+    except OSError as error:
+        logger.warning("cannot cache puzzles in %s (%s), going on without", file.parent, error)
+    return train, test
+
+
+def _cache_dir(given: str | os.PathLike[str] | None) -> Path:
+    return Path(given or os.environ.get("LATENT_RL_CACHE") or "~/.cache/latent_rl").expanduser()
+
+
+def _load_sets(file: Path, described: str) -> tuple[Instances, Instances]:
+    with np.load(file, allow_pickle=False) as stored:
+        if stored["parameters"].item() != described:
+            raise ValueError("it was made with other parameters")
+        train, test = (
+            Instances(*(torch.from_numpy(stored[f"{split}_{name}"]).long() for name in _FIELDS))
+            for split in ("train", "test")
+        )
+    return train, test
+
+
+def _save_sets(file: Path, described: str, train: Instances, test: Instances) -> None:
+    arrays = {
+        f"{split}_{stored}": getattr(instances, field).cpu().numpy().astype(np.int32)
+        for split, instances in (("train", train), ("test", test))
+        for stored, field in _FIELDS.items()
+    }
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # Written beside and renamed, so that another process sees the whole file or none.
+    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=file.stem, suffix=".tmp", delete=False) as temporary:
+        try:
+            np.savez_compressed(temporary, parameters=np.array(described), **arrays)
+            temporary.close()
+            os.replace(temporary.name, file)
+        except BaseException:
+            os.unlink(temporary.name)
+            raise
