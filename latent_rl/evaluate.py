@@ -28,9 +28,6 @@ from latent_rl.cli.stopping import (
 from latent_rl.config import Config
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from latent_rl.agents import HaltingRule, Search
     from latent_rl.envs import Puzzle
     from latent_rl.measuring import Election, Evaluation, SearchEvaluation
@@ -69,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     from latent_rl.measuring import stopping_rule
     from latent_rl.reporting.arc_figures import contact_sheet
-    from latent_rl.reporting.figures import save
+    from latent_rl.reporting.evaluation import as_dict, search_in_words, step_table, totals_in_words
+    from latent_rl.reporting.style import save
 
     trained, config, puzzle = open_model(options, options.overrides)
     name = chosen_rule(options, trained)
@@ -81,12 +79,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # With the JSON on standard output, what people read goes beside it.
     console = Console(stderr=str(options.json) == "-", highlight=False)
     asked: dict[str, Any] = {"halting": name, "guidance": options.guidance}
-    if settings is None:
-        show(console, puzzle, config, found, name)
-    else:
-        show_search(console, puzzle, config, found, settings, name)
+    rule_in_words, baseline = f"{name}: {RULES[name]}", config.baseline_passes_per_puzzle
+    if settings is not None:
         asked["search"] = asdict(settings)
-    result = {**as_json(trained, puzzle, config, found), **asked}
+        console.print(search_in_words(puzzle.name, found, settings, rule_in_words), soft_wrap=True)
+    else:
+        console.print(step_table(puzzle.name, found))
+        if name != "never":
+            taken = sum(found.active_by_step)
+            console.print(f"stopping rule {rule_in_words}; {taken:.2f} steps a puzzle", soft_wrap=True)
+    console.print(totals_in_words(found, baseline), soft_wrap=True)
+    result = {**as_dict(found, checkpoint=str(trained.path), puzzle=puzzle.name, baseline=baseline), **asked}
     election = hold_vote(trained, puzzle, config, options.puzzles, options.steps)
     if election is not None:
         election.write_submission(options.submission)
@@ -150,82 +153,6 @@ def hold_vote(
             ledger=ledger,
             on_progress=advance,
         )
-
-
-def show(console: Console, puzzle: Puzzle, config: Config, found: Evaluation, rule: str) -> None:
-    """Print the table and the totals."""
-    console.print(step_table(puzzle, found))
-    if rule != "never":
-        steps = sum(found.active_by_step)
-        console.print(f"stopping rule {rule}: {RULES[rule]}; {steps:.2f} steps a puzzle", soft_wrap=True)
-    show_totals(console, config, found)
-
-
-def show_search(
-    console: Console, puzzle: Puzzle, config: Config, found: SearchEvaluation, settings: Search, rule: str
-) -> None:
-    """Say how was searched, and print the totals."""
-    how = "as many as needed of at most" if settings.adaptive else "always"
-    limit = "" if settings.budget is None else f" and {settings.budget} network passes a puzzle"
-    console.print(
-        f"{puzzle.name}, {found.puzzles:,} test puzzles\n"
-        f"search: {how} {settings.trajectories} trajectories{limit}, noise {settings.noise:g}, chosen by "
-        f"{settings.choose}, stopping rule {rule}: {RULES[rule]}\n"
-        f"{found.trajectories_per_puzzle:.2f} trajectories and {found.steps_per_puzzle:.2f} steps a puzzle, at most "
-        f"{found.most_passes} passes; some trajectory was right on {found.any_right:.1%} (no accuracy: only the key "
-        "knows which)",
-        soft_wrap=True,
-    )
-    show_totals(console, config, found)
-
-
-def show_totals(console: Console, config: Config, found: Evaluation | SearchEvaluation) -> None:
-    """The accuracies beside what they cost."""
-    console.print(
-        f"{found.exact_accuracy:.1%} exact, {found.solved_rate:.1%} solved with {found.passes_per_puzzle:g} network "
-        f"passes a puzzle: {config.baseline_passes_per_puzzle / found.passes_per_puzzle:.1f}x fewer than TRM's "
-        f"{config.baseline_passes_per_puzzle} ({found.seconds:.1f} s)",
-        soft_wrap=True,
-    )
-
-
-def step_table(puzzle: Puzzle, found: Evaluation) -> Table:
-    """One row a recursion step."""
-    from rich.table import Table
-
-    rows = Table(title=f"{puzzle.name}, {found.puzzles:,} test puzzles")
-    for name in ("step", "exactly right", "solved", "cells right", "took it", "network passes"):
-        rows.add_column(name, justify="right")
-    for step in range(len(found.accuracy_by_step)):
-        rows.add_row(
-            str(step + 1),
-            f"{found.accuracy_by_step[step]:.1%}",
-            f"{found.solved_by_step[step]:.1%}",
-            f"{found.cells_by_step[step]:.1%}",
-            f"{found.active_by_step[step]:.1%}",
-            f"{found.passes_by_step[step]:g}",
-        )
-    return rows
-
-
-def as_json(
-    trained: TrainedModel, puzzle: Puzzle, config: Config, found: Evaluation | SearchEvaluation
-) -> dict[str, Any]:
-    """The result for machines."""
-    values = asdict(found)
-    passes = values.pop("passes_per_puzzle")
-    return {
-        "checkpoint": str(trained.path),
-        "puzzle": puzzle.name,
-        "eval_puzzles": values.pop("puzzles"),
-        "exact_accuracy": found.exact_accuracy,
-        "solved_rate": found.solved_rate,
-        "cell_accuracy": found.cell_accuracy,
-        **values,
-        "eval_passes_per_puzzle": passes,
-        "baseline_passes_per_puzzle": config.baseline_passes_per_puzzle,
-        "savings_vs_trm": config.baseline_passes_per_puzzle / passes,
-    }
 
 
 if __name__ == "__main__":

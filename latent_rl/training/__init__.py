@@ -1,10 +1,10 @@
 """One training run: from a configuration to its parts, collecting steps, learning from them, keeping pace."""
 
 from latent_rl.training.assemble import accelerate, build_puzzle, choose_device
-from latent_rl.training.halting import learn_to_halt, store_steps
 from latent_rl.training.pace import Every, Interruption
 from latent_rl.training.progress import Progress
 from latent_rl.training.session import Session
+from latent_rl.training.teaching import save_taught, teach
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
 
 __all__ = [
@@ -16,6 +16,6 @@ __all__ = [
     "accelerate",
     "build_puzzle",
     "choose_device",
-    "learn_to_halt",
-    "store_steps",
+    "save_taught",
+    "teach",
 ]
