@@ -7,14 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latent_rl import cli
-from latent_rl.cli.models import (
-    add_model_arguments,
-    add_test_arguments,
-    check_counts,
-    instances_to_test,
-    open_model,
-    progress_bar,
-)
 
 if TYPE_CHECKING:
     from latent_rl.storage import TrainedModel
@@ -33,8 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "on how many puzzles it is dead compute, where one could have stopped, and whether guidance helps.",
         EXAMPLE,
     )
-    add_model_arguments(parser)
-    add_test_arguments(parser)
+    cli.add_model_arguments(parser)
+    cli.add_test_arguments(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -42,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="folder of report and figures (default: analysis/ in the run directory, or NAME-analysis/ here)",
     )
     options = parser.parse_args(arguments)
-    check_counts(parser, options)
+    cli.check_counts(parser, options)
 
     # Late, because torch takes seconds to load.
     from rich.console import Console
@@ -52,13 +44,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from latent_rl.reporting.analysis import REPORT_FILE, as_dict, findings, write_report
     from latent_rl.reporting.files import make_folder
 
-    trained, config, puzzle = open_model(options, options.overrides)
-    instances = instances_to_test(trained, config, puzzle, options.puzzles)
+    trained, config, puzzle = cli.open_model(options, options.overrides)
+    instances = cli.instances_to_test(trained, config, puzzle, options.puzzles)
     folder = options.out or default_folder(trained)
     make_folder(folder)
     ledger = Ledger()
     ledger.watch(trained.reasoner.network)
-    with progress_bar("analyzing", len(instances)) as advance:
+    with cli.progress_bar("analyzing", len(instances)) as advance:
         found = analyze(
             trained.reasoner,
             puzzle,

@@ -8,23 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_rl import cli
-from latent_rl.cli.models import (
-    add_model_arguments,
-    add_test_arguments,
-    check_counts,
-    instances_to_test,
-    open_model,
-    progress_bar,
-)
-from latent_rl.cli.stopping import (
-    RULES,
-    add_halting_arguments,
-    add_search_arguments,
-    check_halting,
-    check_search,
-    chosen_rule,
-    search_settings,
-)
 from latent_rl.config import Config
 
 if TYPE_CHECKING:
@@ -44,8 +27,8 @@ EXAMPLE = """\
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command-line program."""
     parser = cli.Parser("evaluate", "Measure a trained model on the test puzzles, after every recursion step.", EXAMPLE)
-    add_model_arguments(parser)
-    add_test_arguments(parser)
+    cli.add_model_arguments(parser)
+    cli.add_test_arguments(parser)
     parser.add_argument(
         "--submission",
         type=Path,
@@ -54,12 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="ARC: where two attempts a test input go, in Kaggle's format (default: %(default)s)",
     )
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="ARC: draw right, wrong and undecided test inputs")
-    add_halting_arguments(parser)
-    add_search_arguments(parser)
+    cli.add_halting_arguments(parser)
+    cli.add_search_arguments(parser)
     options = parser.parse_args(arguments)
-    check_counts(parser, options)
-    check_halting(parser, options)
-    check_search(parser, options)
+    cli.check_counts(parser, options)
+    cli.check_halting(parser, options)
+    cli.check_search(parser, options)
 
     # Late, because torch takes seconds to load.
     from rich.console import Console
@@ -69,17 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from latent_rl.reporting.evaluation import as_dict, search_in_words, step_table, totals_in_words
     from latent_rl.reporting.style import save
 
-    trained, config, puzzle = open_model(options, options.overrides)
-    name = chosen_rule(options, trained)
+    trained, config, puzzle = cli.open_model(options, options.overrides)
+    name = cli.chosen_rule(options, trained)
     rule = stopping_rule(name, trained, puzzle, options.halt_threshold)
     steps = options.steps or trained.config.env.max_steps
-    settings = search_settings(options, trained, puzzle)
+    settings = cli.search_settings(options, trained, puzzle)
     found = measure(trained, puzzle, config, options.puzzles, steps, rule, options.guidance, settings)
 
     # With the JSON on standard output, what people read goes beside it.
     console = Console(stderr=str(options.json) == "-", highlight=False)
     asked: dict[str, Any] = {"halting": name, "guidance": options.guidance}
-    rule_in_words, baseline = f"{name}: {RULES[name]}", config.baseline_passes_per_puzzle
+    rule_in_words, baseline = f"{name}: {cli.RULES[name]}", config.baseline_passes_per_puzzle
     if settings is not None:
         asked["search"] = asdict(settings)
         console.print(search_in_words(puzzle.name, found, settings, rule_in_words), soft_wrap=True)
@@ -115,12 +98,12 @@ def measure(
 
     from latent_rl.measuring import Ledger, evaluate, evaluate_search
 
-    instances = instances_to_test(trained, config, puzzle, puzzles)
+    instances = cli.instances_to_test(trained, config, puzzle, puzzles)
     ledger = Ledger()
     watch = ledger.watch(trained.reasoner.network)
     how = {"max_steps": steps, "batch_size": config.evaluation.batch_size, "ledger": ledger}
     how |= {"halting": halting, "guidance": guidance}
-    with progress_bar("evaluating", len(instances)) as advance:
+    with cli.progress_bar("evaluating", len(instances)) as advance:
         if settings is None:
             found = evaluate(trained.reasoner, puzzle, instances, **how, on_progress=advance)
         else:
@@ -142,7 +125,7 @@ def hold_vote(
     views = min(config.evaluation.views, puzzle.views)
     ledger = Ledger()
     ledger.watch(trained.reasoner.network)
-    with progress_bar("voting", views * len(puzzle.questions[:puzzles])) as advance:
+    with cli.progress_bar("voting", views * len(puzzle.questions[:puzzles])) as advance:
         return elect(
             trained.reasoner,
             puzzle,

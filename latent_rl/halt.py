@@ -10,16 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from latent_rl import cli
-from latent_rl.cli.models import (
-    add_model_arguments,
-    add_puzzles_argument,
-    check_counts,
-    instances_to_test,
-    open_model,
-    progress_bar,
-    split_numbers,
-    split_settings,
-)
 from latent_rl.config import Config
 from latent_rl.errors import UserError
 
@@ -47,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "models, trained with different seeds, give it with intervals.",
         EXAMPLE,
     )
-    add_model_arguments(parser, several=True)
-    add_puzzles_argument(parser)
+    cli.add_model_arguments(parser, several=True)
+    cli.add_puzzles_argument(parser)
     parser.add_argument(
         "--pass-costs",
         nargs="+",
@@ -64,10 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="run directory of the result (default: NAME-halt); of several models, the folder of all (default: halt)",
     )
     options = parser.parse_args(arguments)
-    names, overrides = split_settings(options.checkpoint)
-    costs, more = split_numbers(parser, "--pass-costs", options.pass_costs, float)
+    names, overrides = cli.split_settings(options.checkpoint)
+    costs, more = cli.split_numbers(parser, "--pass-costs", options.pass_costs, float)
     overrides += more
-    check_counts(parser, options)
+    cli.check_counts(parser, options)
     if not names:
         parser.error("name at least one CHECKPOINT")
     if costs and not 0.0 <= min(costs) <= max(costs) < float("inf"):
@@ -133,7 +123,7 @@ class Lesson(NamedTuple):
 
 def open_lesson(path: Path, overrides: Sequence[str], options: argparse.Namespace) -> Lesson:
     """The model in a file or run directory; UserError if there is nothing to teach it."""
-    trained, config, puzzle = open_model(options, overrides, checkpoint=path)
+    trained, config, puzzle = cli.open_model(options, overrides, checkpoint=path)
     if options.steps is not None:
         config = config.model_copy(update={"env": config.env.model_copy(update={"max_steps": options.steps})})
     if config.env.max_steps < 2:
@@ -149,10 +139,10 @@ def teach_and_measure(
     from latent_rl.training import save_taught, teach
 
     trained, config, puzzle = lesson
-    instances = instances_to_test(trained, config, puzzle, puzzles)
+    instances = cli.instances_to_test(trained, config, puzzle, puzzles)
     ledger = Ledger()
     ledger.watch(trained.reasoner.network)
-    taught = teach(trained, puzzle, config, costs, ledger, progress_bar)
+    taught = teach(trained, puzzle, config, costs, ledger, cli.progress_bar)
     save_taught(folder, trained, config, costs[0], taught.policies[0])
     points = [
         measure_policy(trained, policy, cost, puzzle, instances, config, ledger)
