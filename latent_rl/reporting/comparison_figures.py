@@ -124,6 +124,7 @@ def _figure(comparison: Comparison, styles: Mapping[str, Style], curve: Callable
     seeds = max((len({run.seed for run in comparison.runs if run.scheme == scheme}) for scheme in styles), default=0)
     axes.legend(
         loc="lower right",
+        fontsize=10,
         title=f"mean, lowest and highest of {seeds} seeds" if seeds > 1 else "one seed",
     )
     return figure
