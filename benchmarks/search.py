@@ -134,7 +134,7 @@ def draw(puzzle: str, found: Sequence[dict[str, Any]]) -> Figure:
     axes.set_xlabel("network passes spent on a puzzle")
     percent_axis(axes, "solved")
     axes.set_title(f"{puzzle}, {found[0]['puzzles']:,} test puzzles")
-    axes.grid(axis="both")
+    axes.grid(True, axis="both")
     axes.legend()
     return figure
 

@@ -66,7 +66,7 @@ def tradeoff(puzzle: str, points: Sequence[Averaged]) -> Figure:
     axes.set_ylabel("share of puzzles that are not solved")
     models = "" if points[0].models == 1 else f", mean of {points[0].models} models"
     axes.set_title(f"{puzzle}, {points[0].puzzles:,} test puzzles{models} (lower left is better)")
-    axes.grid(which="both", axis="both")
+    axes.grid(True, which="both", axis="both")
     axes.legend()
     return figure
 
