@@ -49,7 +49,7 @@ from latent_rl.agents.network import (
     load_compact_state,
     state_shapes,
 )
-from latent_rl.agents.official import CheckpointError, load_official
+from latent_rl.agents.official import CheckpointError, load_official, our_name
 from latent_rl.agents.policy import RecursionPolicy, StepGraph
 from latent_rl.agents.targets import TARGETS, DiffusionTargets, TargetGenerator, TerminalTargets
 
@@ -82,6 +82,7 @@ __all__ = [
     "decisions_of_episodes",
     "decisions_of_steps",
     "make_rule",
+    "our_name",
     "rule_options",
     "ReturnValueLoss",
     "SignSGD",

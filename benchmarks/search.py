@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_rl import cli
-from latent_rl.cli.models import (
+from latent_rl.cli import (
     add_model_arguments,
     add_test_arguments,
     check_counts,
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     from latent_rl.agents import Search
     from latent_rl.measuring import Ledger, evaluate_search, value_head_is_trained
-    from latent_rl.reporting.curves import save
+    from latent_rl.reporting.style import save, styled
 
     trained, config, puzzle = open_model(options, [*options.overrides, *more])
     instances = instances_to_test(trained, config, puzzle, options.puzzles)
@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 found.append({"method": method, "budget": count * run, **asdict(result)})
     show(puzzle.name, found)
     if options.png is not None:
-        save(draw(puzzle.name, found), options.png)
+        save(styled(draw)(puzzle.name, found), options.png)
     cli.write_json(options.json, {"checkpoint": str(trained.path), "noise": options.noise, "results": found})
 
 
@@ -116,12 +116,12 @@ def show(puzzle: str, found: Sequence[dict[str, Any]]) -> None:
 def draw(puzzle: str, found: Sequence[dict[str, Any]]) -> Figure:
     """Solved rate against passes really spent, one curve a method."""
     from matplotlib.figure import Figure
-    from matplotlib.ticker import NullLocator, PercentFormatter, StrMethodFormatter
+    from matplotlib.ticker import NullLocator, StrMethodFormatter
 
-    from latent_rl.envs.renderer import BLUE, GREEN, ORANGE
+    from latent_rl.reporting.style import BLUE, GREEN, ORANGE, percent_axis
 
     colours = {"value": BLUE, "vote": ORANGE, "rule": GREEN}
-    figure = Figure(figsize=(7.5, 5.0), layout="constrained")
+    figure = Figure(figsize=(7.5, 5.0))
     axes = figure.subplots()
     for method, (style, label) in METHODS.items():
         curve = [(one["passes_per_puzzle"], one["solved_rate"]) for one in found if one["method"] == method]
@@ -131,14 +131,11 @@ def draw(puzzle: str, found: Sequence[dict[str, Any]]) -> Figure:
     axes.set_xticks(sorted({one["budget"] for one in found}))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_xlabel("network passes spent on a puzzle")
-    axes.set_ylabel("solved")
-    axes.set_title(f"{puzzle}, {found[0]['puzzles']:,} test puzzles", fontsize=11)
-    axes.grid(color="#e3e3e3", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    percent_axis(axes, "solved")
+    axes.set_title(f"{puzzle}, {found[0]['puzzles']:,} test puzzles")
+    axes.grid(True, axis="both")
+    axes.legend()
     return figure
 
 

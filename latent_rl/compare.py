@@ -41,6 +41,8 @@ def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
         report,
     )
     from latent_rl.reporting.mlflow_run import start_tracking
+
+    # The only program that another one imports: the loop is to be found in train.py.
     from latent_rl.train import train
 
     console = Console(stderr=True)
@@ -109,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     # Late, because torch takes seconds to load.
     from latent_rl.measuring import Question, budget_overrides, make_plans, split_overrides
-    from latent_rl.reporting.comparison import REPORT_FILE, TABLE_FILE, settings_table
+    from latent_rl.reporting.comparison import REPORT_FILE, TABLE_FILE, grids, notes, settings_table, show
 
     common, own = split_overrides(overrides, schemes)
     question = Question(
@@ -128,8 +130,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.json is not None:
         cli.write_json(options.json, json.loads((question.out / REPORT_FILE).read_text()))
     if str(options.json) != "-":
-        from latent_rl.reporting.comparison_tables import grids, notes, show
-
         console = Console(highlight=False)
         show(console, grids(comparison, settings_table(question, plans)), notes(comparison))
         console.print(f"report        {question.out / TABLE_FILE}", soft_wrap=True, markup=False)

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_rl import cli
-from latent_rl.cli.models import add_model_arguments, check_counts, open_model, split_settings
-from latent_rl.cli.stopping import add_halting_arguments, check_halting, chosen_rule
 from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,8 +26,8 @@ EXAMPLE = """\
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command-line program."""
     parser = cli.Parser("solve", "Solve puzzles with a trained model and show every recursion step.", EXAMPLE)
-    add_model_arguments(parser, device="cpu")
-    add_halting_arguments(parser)
+    cli.add_model_arguments(parser, device="cpu")
+    cli.add_halting_arguments(parser)
     parser.add_argument(
         "puzzle",
         nargs="*",
@@ -41,9 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--png", type=Path, metavar="FILE", help="draw the steps as a figure; one puzzle only")
     parser.add_argument("--gif", type=Path, metavar="FILE", help="animate the steps; one puzzle only")
     options = parser.parse_args(arguments)
-    check_counts(parser, options)
-    check_halting(parser, options)
-    texts, overrides = split_settings(options.puzzle)
+    cli.check_counts(parser, options)
+    cli.check_halting(parser, options)
+    texts, overrides = cli.split_settings(options.puzzle)
     if len(texts) > 1:
         parser.error(f"one PUZZLE at a time, got {len(texts)}; several go into a --file")
     if texts and options.file is not None:
@@ -55,13 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from latent_rl.measuring import continue_value_is_trained, solve, stopping_rule, value_head_is_trained
     from latent_rl.reporting.boards import read_puzzles
 
-    trained, config, puzzle = open_model(options, overrides, compile=False)
+    trained, config, puzzle = cli.open_model(options, overrides, compile=False)
     boards = read_puzzles(puzzle, _text(texts[0] if texts else None, options.file))
     for name in ("png", "gif"):
         if getattr(options, name) is not None and len(boards) > 1:
             raise UserError(f"--{name} draws one puzzle, got {len(boards)}")
     steps = options.steps or config.env.max_steps
-    name = chosen_rule(options, trained)
+    name = cli.chosen_rule(options, trained)
     rule = stopping_rule(name, trained, puzzle, options.halt_threshold)
     foresees = continue_value_is_trained(trained)
 
@@ -153,7 +151,7 @@ def _as_json(puzzle: Puzzle, board: Tensor, found: Solutions, *, foresees: bool)
 
 
 def _draw(path: Path, puzzle: Puzzle, board: Tensor, found: Solutions) -> None:
-    from latent_rl.reporting.curves import save
+    from latent_rl.reporting.style import save
 
     save(puzzle.renderer.trajectory(board, None, found.answers[:, 0], found.confidence[:, 0]), path)
 

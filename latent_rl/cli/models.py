@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from latent_rl import cli
+from latent_rl.cli.manners import Parser
 from latent_rl.config import Config, merge, parse_overrides, validate
 from latent_rl.errors import UserError
 
@@ -37,7 +37,7 @@ SETTING = re.compile(r"[a-z_]\w*(\.\w+)*=")
 """How an argument begins that is a setting and no file or puzzle."""
 
 
-def add_model_arguments(parser: cli.Parser, *, device: str = "auto", several: bool = False) -> None:
+def add_model_arguments(parser: Parser, *, device: str = "auto", several: bool = False) -> None:
     """The model, its puzzle and where it runs: `CHECKPOINT --config --steps --device --json`.
 
     With `several`, the argument takes a list of models, and settings among them: see `split_settings`.
@@ -67,7 +67,7 @@ def split_settings(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def split_numbers(
-    parser: cli.Parser, option: str, words: Sequence[str], kind: Callable[[str], Number]
+    parser: Parser, option: str, words: Sequence[str], kind: Callable[[str], Number]
 ) -> tuple[list[Number], list[str]]:
     """The numbers that an option with `nargs="+"` was given, and the settings that it took in after them."""
     texts, settings = split_settings(words)
@@ -80,18 +80,18 @@ def split_numbers(
     return numbers, settings
 
 
-def add_puzzles_argument(parser: cli.Parser) -> None:
+def add_puzzles_argument(parser: Parser) -> None:
     """How many test puzzles: `--puzzles`."""
     parser.add_argument("--puzzles", type=int, metavar="N", help="only the first N test puzzles")
 
 
-def add_test_arguments(parser: cli.Parser) -> None:
+def add_test_arguments(parser: Parser) -> None:
     """How many test puzzles, and changes: `--puzzles key=value…`."""
     add_puzzles_argument(parser)
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as env.options.test=5000")
 
 
-def check_counts(parser: cli.Parser, options: argparse.Namespace) -> None:
+def check_counts(parser: Parser, options: argparse.Namespace) -> None:
     """Refuse counts below 1, by the name of their option."""
     for name in ("puzzles", "steps"):
         value = getattr(options, name, None)

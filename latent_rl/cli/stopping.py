@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from latent_rl import cli
+from latent_rl.cli.manners import Parser
 from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from latent_rl.storage import TrainedModel
 
 
-def add_halting_arguments(parser: cli.Parser) -> None:
+def add_halting_arguments(parser: Parser) -> None:
     """When to stop, and how to read the answer: `--halt --halt-threshold --guidance`."""
     parser.add_argument(
         "--halt",
@@ -36,7 +36,7 @@ def add_halting_arguments(parser: cli.Parser) -> None:
     )
 
 
-def add_search_arguments(parser: cli.Parser) -> None:
+def add_search_arguments(parser: Parser) -> None:
     """Several trajectories of a puzzle: `--trajectories --budget-passes --choose --noise --enough`."""
     parser.add_argument(
         "--trajectories", type=int, metavar="K", help="run K trajectories of every puzzle, all but the first with noise"
@@ -63,7 +63,7 @@ def add_search_arguments(parser: cli.Parser) -> None:
     )
 
 
-def check_search(parser: cli.Parser, options: argparse.Namespace) -> None:
+def check_search(parser: Parser, options: argparse.Namespace) -> None:
     """Refuse values out of range, by the name of their option."""
     for name in ("trajectories", "budget_passes"):
         value = getattr(options, name)
@@ -75,7 +75,7 @@ def check_search(parser: cli.Parser, options: argparse.Namespace) -> None:
         parser.error(f"--enough is a probability of at most 1, got {options.enough:g}")
 
 
-def check_halting(parser: cli.Parser, options: argparse.Namespace) -> None:
+def check_halting(parser: Parser, options: argparse.Namespace) -> None:
     """Refuse values out of range, by the name of their option."""
     if not 0.0 < options.halt_threshold < 1.0:
         parser.error(f"--halt-threshold is a probability between 0 and 1, got {options.halt_threshold:g}")

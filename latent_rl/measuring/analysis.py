@@ -21,9 +21,10 @@ from latent_rl.agents import (
     recurse,
 )
 from latent_rl.envs import Instances, Puzzle
+from latent_rl.measuring.batches import batches
 from latent_rl.measuring.calibration import expected_calibration_error, reliability
-from latent_rl.measuring.evaluation import score
 from latent_rl.measuring.ledger import Ledger
+from latent_rl.measuring.scores import score
 
 GUIDANCE_WEIGHTS = tuple(quarter / 4 for quarter in range(13))
 """Weights of the guidance sweep, 0 to 3; 0 is the readout before the step, 1 the plain one after it."""
@@ -150,28 +151,23 @@ def analyze(
         foresees: whether the second output of the q head was trained (`ContinueValueLoss`).
         on_progress: called after each batch with its number of puzzles.
     """
-    device = reasoner.initial_y.device
     passes = torch.zeros(max_steps, dtype=torch.int64)
-    batches: list[dict[str, Tensor]] = []
-    with ledger.phase("eval"):
-        for first in range(0, len(instances), batch_size):
-            batch = instances[first : first + batch_size].to(device)
-            y, z = reasoner.initial_latents(len(batch))
-            # Before the first step the answer is the puzzle itself, as in the environment.
-            before, old_answers = StepOutput(y, z, reasoner.decode(y), reasoner.confidence(y)), batch.inputs
-            steps, spent = [], ledger.forward["eval"]
-            for step, after in enumerate(recurse(reasoner, batch.inputs, batch.puzzle_id, max_steps)):
-                passes[step] += ledger.forward["eval"] - spent
-                answers = after.logits.argmax(-1)
-                found = _readout(puzzle, batch, old_answers, answers) | _movement(batch, before, after, weights)
-                found["confidence"], found["foresight"] = after.q.sigmoid().unbind(-1)
-                steps.append({name: values.float().cpu() for name, values in found.items()})
-                before, old_answers = after, answers
-            batches.append({name: torch.stack([one[name] for one in steps]) for name in steps[0]})
-            if on_progress is not None:
-                on_progress(len(batch))
+    parts: list[dict[str, Tensor]] = []
+    for batch in batches(instances, batch_size, reasoner, ledger, on_progress):
+        y, z = reasoner.initial_latents(len(batch))
+        # Before the first step the answer is the puzzle itself, as in the environment.
+        before, old_answers = StepOutput(y, z, reasoner.decode(y), reasoner.confidence(y)), batch.inputs
+        steps, spent = [], ledger.forward["eval"]
+        for step, after in enumerate(recurse(reasoner, batch.inputs, batch.puzzle_id, max_steps)):
+            passes[step] += ledger.forward["eval"] - spent
+            answers = after.logits.argmax(-1)
+            found = _readout(puzzle, batch, old_answers, answers) | _movement(batch, before, after, weights)
+            found["confidence"], found["foresight"] = after.q.sigmoid().unbind(-1)
+            steps.append({name: values.float().cpu() for name, values in found.items()})
+            before, old_answers = after, answers
+        parts.append({name: torch.stack([one[name] for one in steps]) for name in steps[0]})
     # Each [steps, puzzles], or [steps, puzzles, weights].
-    found = {name: torch.cat([batch[name] for batch in batches], dim=1).double() for name in batches[0]}
+    found = {name: torch.cat([part[name] for part in parts], dim=1).double() for name in parts[0]}
     quantiles = found["margin"].quantile(torch.tensor(QUANTILES, dtype=torch.float64), dim=1)
 
     sure, right = found["confidence"], found["exact"]

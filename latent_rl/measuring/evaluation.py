@@ -4,34 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from latent_rl.agents import HaltingRule, RecursiveReasoner, Taken, advantage_margin, is_dead, think
-from latent_rl.envs import IGNORE, Instances, Puzzle
+from latent_rl.envs import Instances, Puzzle
+from latent_rl.measuring.batches import batches
 from latent_rl.measuring.ledger import Ledger
+from latent_rl.measuring.scores import is_known, score
 from latent_rl.storage import Evaluation
-
-
-class Score(NamedTuple):
-    """How good answers `[B, L]` are, row by row.
-
-    Attributes:
-        exact: bool `[B]`, equal to the key in every counted cell.
-        cells: float32 `[B]`, share of counted cells that equal the key.
-    """
-
-    exact: Tensor
-    cells: Tensor
-
-
-def score(answers: Tensor, solutions: Tensor) -> Score:
-    """Answers int64 `[B, L]` held against the key, int64 `[B, L]`."""
-    counted = solutions != IGNORE
-    right = (answers == solutions) & counted
-    return Score((right | ~counted).all(-1), right.sum(-1) / counted.sum(-1).clamp(min=1))
 
 
 @torch.no_grad()
@@ -64,7 +46,6 @@ def evaluate(
         guidance: weight of the guided readout; 1 is the plain one.
         on_progress: called after each batch with its number of puzzles.
     """
-    device = reasoner.initial_y.device
     # One row a step, sums over puzzles. Answers as they stand: exactly right, solved, cell accuracy.
     standing = torch.zeros(max_steps, 3, dtype=torch.float64)
     # The step itself, over those that took it: their number, margin, dead.
@@ -72,23 +53,19 @@ def evaluate(
     passes = torch.zeros(max_steps, dtype=torch.float64)
     counted = 0
     started = time.perf_counter()
-    with ledger.phase("eval"):
-        for first in range(0, len(instances), batch_size):
-            batch = instances[first : first + batch_size].to(device)
-            steps = think(reasoner, batch.inputs, batch.puzzle_id, max_steps, halting, guidance=guidance)
-            scores = torch.zeros(3, len(batch), device=device)
-            known = (batch.solution != IGNORE).any(-1)
-            counted += int(known.sum())
-            for step in range(max_steps):
-                before = ledger.forward["eval"]
-                taken = next(steps, None)
-                if taken is not None:
-                    scores[:, taken.rows] = _scores(puzzle, batch, taken)
-                    moved[step] += _movement(batch, taken, known)
-                passes[step] += ledger.forward["eval"] - before
-                standing[step] += scores[:, known].sum(1).cpu().double()
-            if on_progress is not None:
-                on_progress(len(batch))
+    for batch in batches(instances, batch_size, reasoner, ledger, on_progress):
+        steps = think(reasoner, batch.inputs, batch.puzzle_id, max_steps, halting, guidance=guidance)
+        known = is_known(batch.solution)
+        scores = torch.zeros(3, len(batch), device=known.device)
+        counted += int(known.sum())
+        for step in range(max_steps):
+            before = ledger.forward["eval"]
+            taken = next(steps, None)
+            if taken is not None:
+                scores[:, taken.rows] = _scores(puzzle, batch, taken)
+                moved[step] += _movement(batch, taken, known)
+            passes[step] += ledger.forward["eval"] - before
+            standing[step] += scores[:, known].sum(1).cpu().double()
     shares = (standing / max(counted, 1)).T.tolist()
     active, margin, dead = moved.T
     passes_by_step = (passes.cumsum(0) / len(instances)).tolist()

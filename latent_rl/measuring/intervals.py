@@ -12,7 +12,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.special import stdtrit
+import scipy  # its `stats` takes a second to load, and does so when it is first used
 
 CONFIDENCE = 0.95
 
@@ -43,6 +43,7 @@ def mean_interval(values: Sequence[float], *, within: tuple[float, float] = (-ma
     mean = statistics.fmean(values)
     if len(values) == 1:
         return Estimate(list(values), mean, None, None, "one seed: no interval")
+    # Not `t.interval`: of seeds that all agree it makes nan, where the interval is a point.
     half = _t(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
     low, high = max(within[0], mean - half), min(within[1], mean + half)
     return Estimate(list(values), mean, low, high, f"t over {len(values)} seeds")
@@ -56,13 +57,10 @@ def share_interval(shares: Sequence[float], puzzles: int) -> Estimate:
     """
     if len(set(shares)) > 1:
         return mean_interval(shares, within=(0.0, 1.0))
-    share, z = shares[0], statistics.NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    centre = (share + z * z / (2 * puzzles)) / (1 + z * z / puzzles)
-    half = z / (1 + z * z / puzzles) * math.sqrt(share * (1 - share) / puzzles + z * z / (4 * puzzles**2))
-    # Rounding may put an end of the interval just beyond a share of 0 or 1.
-    low, high = max(0.0, centre - half), min(1.0, centre + half)
+    found = scipy.stats.binomtest(round(shares[0] * puzzles), puzzles).proportion_ci(CONFIDENCE, method="wilson")
     whose = "of one seed" if len(shares) == 1 else f"because all {len(shares)} seeds agree"
-    return Estimate(list(shares), share, low, high, f"binomial (Wilson) over {puzzles} puzzles {whose}")
+    method = f"binomial (Wilson) over {puzzles} puzzles {whose}"
+    return Estimate(list(shares), shares[0], float(found.low), float(found.high), method)
 
 
 def ratio_of_means(above: Sequence[float], below: Sequence[float]) -> Ratio:
@@ -82,4 +80,4 @@ def ratio_of_means(above: Sequence[float], below: Sequence[float]) -> Ratio:
 
 def _t(freedom: float) -> float:
     """Quantile of Student's t for a two-sided interval."""
-    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
+    return float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, freedom))

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 
 from latent_rl.agents import HaltingRule, RecursiveReasoner, Search, search
-from latent_rl.envs import IGNORE, Instances, Puzzle
-from latent_rl.measuring.evaluation import score
+from latent_rl.envs import Instances, Puzzle
+from latent_rl.measuring.batches import batches
 from latent_rl.measuring.ledger import Ledger
+from latent_rl.measuring.scores import is_known, score
 
 
 @dataclass(frozen=True)
@@ -58,39 +59,34 @@ def evaluate_search(
 
     Answers that nobody knows count neither as right nor as wrong.
     """
-    device = reasoner.initial_y.device
     # Over answers that somebody knows: exactly right, solved, cells right, right in some trajectory; and over all
     # puzzles, which cost passes whether their answer is known or not: trajectories and steps.
     totals = torch.zeros(4, dtype=torch.float64)
     spent = torch.zeros(2, dtype=torch.float64)
     counted, most, before, started = 0, 0, ledger.forward["eval"], time.perf_counter()
-    with ledger.phase("eval"):
-        for first in range(0, len(instances), batch_size):
-            batch = instances[first : first + batch_size].to(device)
-            found = search(
-                reasoner,
-                batch.inputs,
-                batch.puzzle_id,
-                max_steps,
-                settings,
-                puzzle.is_solved,
-                halting=halting,
-                guidance=guidance,
-                rows_at_once=batch_size,
-            )
-            chosen = found.chosen(len(batch), settings.choose)
-            exact, cells = score(found.answer[chosen], batch.solution)
-            solved = puzzle.judge(batch.inputs, found.answer[chosen], batch.solution)
-            right = score(found.answer, batch.solution[found.puzzle]).exact
-            any_right = torch.zeros(len(batch), device=device).index_add_(0, found.puzzle, right.float()) > 0
-            known = (batch.solution != IGNORE).any(-1)
-            counted += int(known.sum())
-            totals += torch.stack([part[known].sum().double().cpu() for part in (exact, solved, cells, any_right)])
-            spent += torch.tensor([len(right), int(found.steps.sum())], dtype=torch.float64)
-            steps = torch.zeros(len(batch), dtype=torch.int64, device=device).index_add_(0, found.puzzle, found.steps)
-            most = max(most, int(steps.max()))
-            if on_progress is not None:
-                on_progress(len(batch))
+    for batch in batches(instances, batch_size, reasoner, ledger, on_progress):
+        found = search(
+            reasoner,
+            batch.inputs,
+            batch.puzzle_id,
+            max_steps,
+            settings,
+            puzzle.is_solved,
+            halting=halting,
+            guidance=guidance,
+            rows_at_once=batch_size,
+        )
+        chosen = found.chosen(len(batch), settings.choose)
+        exact, cells = score(found.answer[chosen], batch.solution)
+        solved = puzzle.judge(batch.inputs, found.answer[chosen], batch.solution)
+        right = score(found.answer, batch.solution[found.puzzle]).exact
+        any_right = torch.zeros(len(batch), device=right.device).index_add_(0, found.puzzle, right.float()) > 0
+        known = is_known(batch.solution)
+        counted += int(known.sum())
+        totals += torch.stack([part[known].sum().double().cpu() for part in (exact, solved, cells, any_right)])
+        spent += torch.tensor([len(right), int(found.steps.sum())], dtype=torch.float64)
+        steps = torch.zeros(len(batch), dtype=torch.int64, device=right.device).index_add_(0, found.puzzle, found.steps)
+        most = max(most, int(steps.max()))
     return SearchEvaluation(
         counted,
         *(totals / max(counted, 1)).tolist(),

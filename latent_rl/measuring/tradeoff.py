@@ -43,16 +43,18 @@ class Point:
     passes_per_puzzle: float
 
     @classmethod
-    def of(cls, rule: str, label: str, setting: float | None, found: Evaluation) -> Point:
+    def of(cls, rule: str, label: str, setting: float | None, found: Evaluation, steps: int | None = None) -> Point:
+        """What an evaluation says, had it ended after the first `steps` steps; by default as it ended."""
+        last = -1 if steps is None else steps - 1
         return cls(
             rule=rule,
             label=label,
             setting=setting,
             puzzles=found.puzzles,
-            exact_accuracy=found.exact_accuracy,
-            solved_rate=found.solved_rate,
-            steps=sum(found.active_by_step),
-            passes_per_puzzle=found.passes_per_puzzle,
+            exact_accuracy=found.accuracy_by_step[last],
+            solved_rate=found.solved_by_step[last],
+            steps=sum(found.active_by_step) if steps is None else steps,
+            passes_per_puzzle=found.passes_by_step[last],
         )
 
 
@@ -125,17 +127,8 @@ def measure_rules(
     """Every fixed number of steps, agreement, the puzzle's rule if it has one, and the q head if it was trained."""
     fixed = _evaluate(trained, None, puzzle, instances, config, ledger)
     points = [
-        Point(
-            rule="never",
-            label=f"fixed, {step} steps",
-            setting=step,
-            puzzles=fixed.puzzles,
-            exact_accuracy=fixed.accuracy_by_step[step - 1],
-            solved_rate=fixed.solved_by_step[step - 1],
-            steps=step,
-            passes_per_puzzle=fixed.passes_by_step[step - 1],
-        )
-        for step in range(1, len(fixed.accuracy_by_step) + 1)
+        Point.of("never", f"fixed, {steps} steps", steps, fixed, steps)
+        for steps in range(1, len(fixed.accuracy_by_step) + 1)
     ]
     for name in ("agree", "rule") if puzzle.has_rule else ("agree",):
         rule = stopping_rule(name, trained, puzzle)

@@ -14,6 +14,7 @@ from latent_rl.config import Config
 from latent_rl.envs import Instances, Puzzle, Question, Vote
 from latent_rl.errors import UserError
 from latent_rl.measuring.ballots import ATTEMPTS, Ballot, pass_at
+from latent_rl.measuring.batches import batches
 from latent_rl.measuring.ledger import Ledger
 
 PASS_AT = (1, 2, 5, 10, 100, 1000)
@@ -104,20 +105,15 @@ def elect(
         ledger: watches the reasoner's network.
         on_progress: called after each batch with its number of views.
     """
-    device = reasoner.initial_y.device
     ballots = [Ballot() for _ in range(len(instances))]
-    everything = torch.arange(views * len(instances))
-    with ledger.phase("eval"):
-        for turn in everything.split(batch_size):
-            rows, view = turn % len(instances), turn.div(len(instances), rounding_mode="floor").to(device)
-            batch = vote.view(instances[rows].to(device), view)
-            *_, last = recurse(reasoner, batch.inputs, batch.puzzle_id, max_steps)
-            grids = vote.grids(last.logits.argmax(-1), view)
-            confidence = last.q[:, 0].double().sigmoid().tolist()
-            for row, grid, sure in zip(rows.tolist(), grids, confidence, strict=True):
-                ballots[row].vote(grid, sure)
-            if on_progress is not None:
-                on_progress(len(rows))
+    for turn in batches(torch.arange(views * len(instances)), batch_size, reasoner, ledger, on_progress):
+        rows, view = (turn % len(instances)).cpu(), turn.div(len(instances), rounding_mode="floor")
+        batch = vote.view(instances[rows].to(turn.device), view)
+        *_, last = recurse(reasoner, batch.inputs, batch.puzzle_id, max_steps)
+        grids = vote.grids(last.logits.argmax(-1), view)
+        confidence = last.q[:, 0].double().sigmoid().tolist()
+        for row, grid, sure in zip(rows.tolist(), grids, confidence, strict=True):
+            ballots[row].vote(grid, sure)
     return Election(list(vote.questions[: len(instances)]), ballots, views)
 
 

@@ -1,27 +1,35 @@
-"""The figures of an analysis, and the one of margins that a training run shows as well. No global state."""
+"""The figures of an analysis, and the one of margins that a training run shows as well."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, Locator, LogLocator, NullLocator, PercentFormatter, StrMethodFormatter
 
-from latent_rl.envs.renderer import BLUE, GREEN, INK, ORANGE, VERMILLION
+from latent_rl.reporting.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PALE,
+    VERMILLION,
+    percent_axis,
+    step_axis,
+    styled,
+)
 
 if TYPE_CHECKING:
     from latent_rl.measuring import Analysis
 
-GRID = {"color": "#e3e3e3", "linewidth": 0.8}
-GREY, PALE = "#767676", "#c9c9c9"
 
-
+@styled
 def stopping(found: Analysis) -> Figure:
     """Accuracy had the reasoner stopped after each step, against the network passes spent by then; and the oracle."""
-    figure = Figure(figsize=(7.4, 4.6), layout="constrained")
+    figure = Figure(figsize=(7.4, 4.6))
     axes = figure.subplots()
     passes, enough = found.passes_by_step, found.enough_steps - 1
     axes.plot(
@@ -49,18 +57,17 @@ def stopping(found: Analysis) -> Figure:
     lowest = min(found.accuracy_by_step)
     bottom = max(0.0, lowest - 0.25 * (1.0 - lowest) - 0.02) if lowest > 0.5 else -0.02
     axes.set_ylim(bottom, 1.0 + 0.03 * (1.0 - bottom))
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.set_ylabel("share of test puzzles")
+    percent_axis(axes, "share of test puzzles")
     axes.set_xlabel("network passes per puzzle")
     axes.set_xlim(0, passes[-1] * 1.04)
     if found.steps <= 20:
         axes.set_xticks([0, *passes], [f"{spent:g}" for spent in (0, *passes)])
-    _plain(axes)
-    axes.legend(loc="lower right", frameon=False, fontsize=9)
-    axes.set_title(f"What if we had stopped here? ({found.puzzles:,} test puzzles)", fontsize=11)
+    axes.legend(loc="lower right")
+    axes.set_title(f"What if we had stopped here? ({found.puzzles:,} test puzzles)")
     return figure
 
 
+@styled
 def improvement(
     margins: Sequence[float],
     dead_shares: Sequence[float],
@@ -76,7 +83,7 @@ def improvement(
         quantiles: five quantiles over puzzles of each step's margin, ascending; drawn as bands.
         stuck_shares: the part of the dead shares that was not solved yet.
     """
-    figure = Figure(figsize=(10.4, 4.2), layout="constrained")
+    figure = Figure(figsize=(10.4, 4.2))
     left, right = figure.subplots(1, 2)
     steps = range(1, len(margins) + 1)
     if quantiles is not None:
@@ -92,10 +99,10 @@ def improvement(
     left.set_ylim(min(-0.02, 2 * min(shown)), max(0.1, 2.5 * max(shown)))
     left.yaxis.set_major_locator(SparseSymLog())
     left.yaxis.set_minor_locator(NullLocator())
-    left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    left.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     left.set_ylabel("advantage margin (logits; symmetric log scale)")
-    left.set_title("How far the step moves the policy to the answer", fontsize=11)
-    left.legend(loc="upper right", frameon=False, fontsize=9)
+    left.set_title("How far the step moves the policy to the answer")
+    left.legend(loc="upper right")
 
     if stuck_shares is None:
         right.bar(steps, dead_shares, color=PALE, edgecolor=INK, linewidth=0.6, label="dead compute")
@@ -117,30 +124,29 @@ def improvement(
             right.text(step, share + 0.015, f"{share:.0%}", ha="center", fontsize=8, color=INK)
     right.set_ylim(0, 1.28)
     right.set_yticks([0, 0.25, 0.5, 0.75, 1.0])
-    right.yaxis.set_major_formatter(PercentFormatter(1.0))
-    right.set_ylabel("share of test puzzles")
-    right.set_title("Steps that improve nothing (no margin)", fontsize=11)
-    right.legend(loc="upper left", frameon=False, fontsize=9, ncols=2)
+    percent_axis(right, "share of test puzzles")
+    right.set_title("Steps that improve nothing (no margin)")
+    right.legend(loc="upper left", ncols=2)
     for axes in (left, right):
-        _step_axis(axes, len(margins))
-        _plain(axes)
+        step_axis(axes, len(margins))
     return figure
 
 
+@styled
 def movement(found: Analysis) -> Figure:
     """How far each step moves the latents, and how many cells of the answer it changes."""
-    figure = Figure(figsize=(10.4, 4.0), layout="constrained")
+    figure = Figure(figsize=(10.4, 4.0))
     left, right = figure.subplots(1, 2)
     steps = range(1, found.steps + 1)
     left.plot(steps, found.y_distance_by_step, "o-", color=BLUE, label="answer latent y")
     left.plot(steps, found.z_distance_by_step, "^--", color=ORANGE, label="scratchpad z")
     left.set_ylabel("relative distance |new − old| / |old|")
-    left.set_title("How far the step moves the latents", fontsize=11)
+    left.set_title("How far the step moves the latents")
     right.plot(steps, found.changed_cells_by_step, "o-", color=BLUE, label="cells that changed")
     changed = [1 - share for share in found.unchanged_share_by_step]
     right.plot(steps, changed, "s--", color=GREEN, label="puzzles with a changed cell")
     right.set_ylabel("share of cells or puzzles")
-    right.set_title("How much of the answer the step changes", fontsize=11)
+    right.set_title("How much of the answer the step changes")
     if any(value > 0 for value in (*found.y_distance_by_step, *found.z_distance_by_step)):
         # Nothing at all has no place on a logarithmic scale: such points are left out.
         left.set_yscale("log", nonpositive="mask")
@@ -151,18 +157,18 @@ def movement(found: Analysis) -> Figure:
     right.set_yticks([0.0, 0.001, 0.01, 0.1, 1.0])
     right.yaxis.set_minor_locator(NullLocator())
     for axes in (left, right):
-        axes.legend(frameon=False, fontsize=9)
-        _step_axis(axes, found.steps)
-        _plain(axes)
-    left.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.legend()
+        step_axis(axes, found.steps)
+    left.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
     return figure
 
 
+@styled
 def guidance(found: Analysis) -> Figure:
     """Exact accuracy of the guided readout: of the last step, and how many points it wins at every step."""
     weights, steps = found.guidance_weights, found.steps
-    figure = Figure(figsize=(11.0, max(3.8, 1.8 + 0.28 * steps)), layout="constrained")
+    figure = Figure(figsize=(11.0, max(3.8, 1.8 + 0.28 * steps)))
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.35))
     last = found.guided_accuracy_by_step[-1]
     left.plot(weights, found.guided_cells_by_step[-1], "^:", color=ORANGE, label="cells right")
@@ -171,12 +177,10 @@ def guidance(found: Analysis) -> Figure:
     shown = [*last, *found.guided_cells_by_step[-1]]
     room = 0.25 * max(max(shown) - min(shown), 0.02)
     left.set_ylim(min(shown) - 3 * room, max(shown) + room / 2)
-    left.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=1))
+    percent_axis(left, "share of test puzzles (or cells)", decimals=1)
     left.set_xlabel("guidance weight w")
-    left.set_ylabel("share of test puzzles (or cells)")
-    left.set_title(f"Guided readout of the last step ({steps})", fontsize=11)
-    left.legend(loc="lower right", frameon=False, fontsize=9)
-    _plain(left)
+    left.set_title(f"Guided readout of the last step ({steps})")
+    left.legend(loc="lower right")
 
     points = [
         [100 * (value - plain) for value in row]
@@ -198,7 +202,36 @@ def guidance(found: Analysis) -> Figure:
     right.yaxis.set_major_formatter(FuncFormatter(lambda row, _: f"{row + 1:g}"))
     right.set_xlabel("guidance weight w")
     right.set_ylabel("recursion step")
-    right.set_title("Points of exact accuracy won against w = 1", fontsize=11)
+    right.set_title("Points of exact accuracy won against w = 1")
+    right.grid(False)
+    return figure
+
+
+@styled
+def calibration(found: Analysis) -> Figure:
+    """Reliability of the value head: how often answers are, or come, right, by how sure it is of them."""
+    figure = Figure(figsize=(5.6, 5.2))
+    axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
+    cases, sure, right, later = zip(*(row for row in found.reliability if row[0]), strict=True)
+    axes.plot([0, 1], [0, 1], color=PALE, linewidth=1.2, label="perfectly calibrated")
+    axes.plot(sure, right, "o-", color=BLUE, label='"right now": right now')
+    title = f"expected calibration error {found.calibration_error:.1%}"
+    if found.continue_reliability:
+        _, expects, comes = zip(*(row for row in found.continue_reliability if row[0]), strict=True)
+        axes.plot(
+            expects, comes, "D-", color=GREEN, markersize=5, label='"right in the end": right after the last step'
+        )
+        title += f" now, {found.continue_calibration_error:.1%} for the end"
+    axes.plot(sure, later, "s--", color=ORANGE, label='"right now": right in the end')
+    percent_axis(axes, "share of answers that are right")
+    axes.set_title(title)
+    axes.legend(loc="best", fontsize=8)
+    counts.bar(sure, cases, width=0.04, color=GREY)
+    counts.set_yscale("log")
+    counts.set_ylabel("answers")
+    counts.set_xlabel("probability that the value head gives the answer")
+    counts.xaxis.set_major_formatter(PercentFormatter(1.0))
+    counts.set_xlim(-0.03, 1.03)
     return figure
 
 
@@ -212,45 +245,3 @@ class SparseSymLog(Locator):
     def tick_values(self, vmin: float, vmax: float) -> list[float]:
         powers = [10.0**exponent for exponent in range(-2, 7)]
         return [tick for tick in (*(-power for power in reversed(powers)), 0.0, *powers) if vmin <= tick <= vmax]
-
-
-def _step_axis(axes: Axes, steps: int) -> None:
-    axes.set_xlabel("recursion step")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=16, min_n_ticks=1))
-    axes.set_xlim(0.4, steps + 0.6)
-
-
-def _plain(axes: Axes) -> None:
-    axes.grid(axis="y", **GRID)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def calibration(found: Analysis) -> Figure:
-    """Reliability of the value head: how often answers are, or come, right, by how sure it is of them."""
-    figure = Figure(figsize=(5.6, 5.2), layout="constrained")
-    axes, counts = figure.subplots(2, 1, sharex=True, height_ratios=[4, 1])
-    cases, sure, right, later = zip(*(row for row in found.reliability if row[0]), strict=True)
-    axes.plot([0, 1], [0, 1], color=PALE, linewidth=1.2, label="perfectly calibrated")
-    axes.plot(sure, right, "o-", color=BLUE, label='"right now": right now')
-    title = f"expected calibration error {found.calibration_error:.1%}"
-    if found.continue_reliability:
-        _, expects, comes = zip(*(row for row in found.continue_reliability if row[0]), strict=True)
-        axes.plot(
-            expects, comes, "D-", color=GREEN, markersize=5, label='"right in the end": right after the last step'
-        )
-        title += f" now, {found.continue_calibration_error:.1%} for the end"
-    axes.plot(sure, later, "s--", color=ORANGE, label='"right now": right in the end')
-    axes.set_ylabel("share of answers that are right")
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.set_title(title, fontsize=11)
-    axes.legend(frameon=False, loc="best", fontsize=8)
-    counts.bar(sure, cases, width=0.04, color=GREY)
-    counts.set_yscale("log")
-    counts.set_ylabel("answers")
-    counts.set_xlabel("probability that the value head gives the answer")
-    counts.xaxis.set_major_formatter(PercentFormatter(1.0))
-    counts.set_xlim(-0.03, 1.03)
-    for one in (axes, counts):
-        _plain(one)
-    return figure

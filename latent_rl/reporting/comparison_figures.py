@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import NullLocator, StrMethodFormatter
 
 from latent_rl.measuring import Comparison, Metric, Run
-from latent_rl.reporting.comparison_tables import METRIC_NAMES
+from latent_rl.reporting.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    VERMILLION,
+    share_axis,
+    styled,
+    training_cost_axis,
+)
 
 Points = list[tuple[float, float]]
 
 
 class Style(NamedTuple):
-    """Okabe and Ito's colours with a dash and a marker each, so that no curve is told by its colour alone."""
+    """A colour with a dash and a marker, so that no curve is told by its colour alone."""
 
     colour: str
-    dash: str
+    dash: str | tuple[int, tuple[int, ...]]
     marker: str
 
 
 STYLES = (
-    Style("#D55E00", "--", "s"),
-    Style("#0072B2", "-.", "^"),
-    Style("#009E73", "-", "o"),
-    Style("#CC79A7", ":", "D"),
-    Style("#E69F00", (0, (5, 1)), "v"),
-    Style("#000000", (0, (1, 1)), "x"),
+    Style(VERMILLION, "--", "s"),
+    Style(BLUE, "-.", "^"),
+    Style(GREEN, "-", "o"),
+    Style(PURPLE, ":", "D"),
+    Style(ORANGE, (0, (5, 1)), "v"),
+    Style(BLACK, (0, (1, 1)), "x"),
 )
+
+METRIC_NAMES = {"solved": "solved by the puzzle's rule", "exact": "exactly right"}
 
 CAPTIONS = {
     "train_passes": "Accuracy against network passes spent on training",
@@ -44,25 +57,47 @@ CAPTIONS = {
 
 def figures(comparison: Comparison, schemes: Sequence[str]) -> dict[str, Figure]:
     """All figures, by the names of `CAPTIONS`; a scheme keeps its style whether or not the others have runs yet."""
-    metric = comparison.metric
     styles = dict(zip(schemes, cycle(STYLES), strict=False))
-    passes = _figure(comparison, styles, lambda run: _curve(run, metric, "train_passes"), target=True)
-    passes.axes[0].set_xlabel("network passes spent on training")
-    seconds = _figure(comparison, styles, lambda run: _curve(run, metric, "train_seconds"), target=True)
-    seconds.axes[0].set_xlabel("seconds of training")
-    for figure in (passes, seconds):
-        figure.axes[0].set_xlim(left=0)
-        figure.axes[0].xaxis.set_major_formatter(FuncFormatter(_short_number))
-    readout = _figure(comparison, styles, lambda run: run.readout(metric), target=False)
-    axes = readout.axes[0]
+    return {
+        "train_passes": _training(comparison, styles, "train_passes"),
+        "train_seconds": _training(comparison, styles, "train_seconds"),
+        "eval_passes": _readout(comparison, styles),
+    }
+
+
+@styled
+def _training(comparison: Comparison, styles: Mapping[str, Style], cost: str) -> Figure:
+    figure = _figure(comparison, styles, lambda run: _curve(run, comparison.metric, cost))
+    (axes,) = figure.axes
+    training_cost_axis(axes, cost)
+    axes.axhline(comparison.target_accuracy, color=GREY, linewidth=1.0, zorder=1)
+    axes.annotate(
+        f"target {comparison.target_accuracy:.1%}",
+        (1.0, comparison.target_accuracy),
+        xycoords=("axes fraction", "data"),
+        xytext=(-2, -3),
+        textcoords="offset points",
+        ha="right",
+        va="top",
+        fontsize=9,
+        color="#555555",
+    )
+    return figure
+
+
+@styled
+def _readout(comparison: Comparison, styles: Mapping[str, Style]) -> Figure:
+    metric = comparison.metric
+    figure = _figure(comparison, styles, lambda run: run.readout(metric))
+    (axes,) = figure.axes
     axes.set_xscale("log")
     axes.set_xlabel("network passes spent on one test puzzle (logarithmic)")
     costs = [[passes for passes, _ in run.readout(metric)] for run in comparison.runs]
     # What a scheme's whole answer costs is labelled before what the way there costs.
     axes.set_xticks(_apart([*(cost[-1] for cost in costs), *(place for cost in costs for place in cost)]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_locator(NullLocator())
-    return {"train_passes": passes, "train_seconds": seconds, "eval_passes": readout}
+    return figure
 
 
 def spread(curves: Sequence[Points]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -77,42 +112,19 @@ def spread(curves: Sequence[Points]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return places, values.mean(0), values.min(0), values.max(0)
 
 
-def _figure(
-    comparison: Comparison, styles: dict[str, Style], curve: Callable[[Run], Points], *, target: bool
-) -> Figure:
-    # 8 inches at 150 dots an inch are shown at 800 px or less: text of 12 points stays readable.
-    figure = Figure(figsize=(8.0, 4.8), layout="constrained")
+def _figure(comparison: Comparison, styles: Mapping[str, Style], curve: Callable[[Run], Points]) -> Figure:
+    # No wider, because it is shown at 800 px or less: text of 10 points stays readable.
+    figure = Figure(figsize=(6.8, 4.2))
     axes = figure.subplots()
     for scheme, style in styles.items():
         curves = [curve(run) for run in comparison.runs if run.scheme == scheme]
         if curves:
             _draw(axes, scheme, style, curves)
-    if target:
-        axes.axhline(comparison.target_accuracy, color="#777777", linewidth=1.0, zorder=1)
-        axes.annotate(
-            f"target {comparison.target_accuracy:.1%}",
-            (1.0, comparison.target_accuracy),
-            xycoords=("axes fraction", "data"),
-            xytext=(-2, -3),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            fontsize=10,
-            color="#555555",
-        )
-    axes.set_ylim(-0.02, 1.04)
-    axes.set_ylabel(f"test puzzles {METRIC_NAMES[comparison.metric]}", fontsize=12)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes.grid(axis="y", color="#e3e3e3", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=11)
-    axes.xaxis.label.set_size(12)
+    share_axis(axes, f"test puzzles {METRIC_NAMES[comparison.metric]}")
     seeds = max((len({run.seed for run in comparison.runs if run.scheme == scheme}) for scheme in styles), default=0)
     axes.legend(
         loc="lower right",
-        frameon=False,
-        fontsize=12,
+        fontsize=10,
         title=f"mean, lowest and highest of {seeds} seeds" if seeds > 1 else "one seed",
     )
     return figure
@@ -130,7 +142,6 @@ def _draw(axes: Axes, scheme: str, style: Style, curves: Sequence[Points]) -> No
         markevery=between,
         color=style.colour,
         linewidth=2.2,
-        markersize=6,
         label=scheme,
     )
     if len(curves) > 1:
@@ -150,10 +161,3 @@ def _apart(places: Sequence[float], factor: float = 1.35) -> list[float]:
         if all(max(place / other, other / place) >= factor for other in kept):
             kept.append(place)
     return sorted(kept)
-
-
-def _short_number(value: float, _: int) -> str:
-    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:g} {letter}"
-    return f"{value:g}"

@@ -12,7 +12,8 @@ from tensordict import TensorDictBase
 from latent_rl.measuring import Election, solve
 from latent_rl.reporting.analysis_figures import improvement
 from latent_rl.reporting.arc_figures import contact_sheet
-from latent_rl.reporting.curves import accuracy_against_passes, accuracy_by_step, save
+from latent_rl.reporting.curves import accuracy_against_passes, accuracy_by_step
+from latent_rl.reporting.style import save
 from latent_rl.storage import Evaluation, Spent
 from latent_rl.training import Run
 

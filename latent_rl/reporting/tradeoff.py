@@ -1,4 +1,4 @@
-"""The figure of a trade-off: puzzles not solved against network passes, one curve a stopping rule."""
+"""A trade-off as people see it: puzzles not solved against network passes, as a figure and as a table."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodFormatter
+from rich.box import SIMPLE
+from rich.table import Table
 
-from latent_rl.envs.renderer import BLUE, GREEN, ORANGE, VERMILLION
 from latent_rl.measuring import Averaged
+from latent_rl.reporting.style import BLUE, GREEN, GREY, ORANGE, VERMILLION, styled
+from latent_rl.reporting.text import number, share
 
 STYLES = {
     "learned": ("o-", BLUE, "halting policy, one point a price"),
-    "never": ("s--", "#777777", "fixed number of steps"),
+    "never": ("s--", GREY, "fixed number of steps"),
     "confident": ("^:", ORANGE, "q head sure, one point a threshold"),
     "agree": ("D", VERMILLION, "two successive answers agree"),
     "rule": ("*", GREEN, "puzzle's own rule confirms the answer"),
@@ -21,9 +24,10 @@ STYLES = {
 """Marker and line, colour and label of every rule."""
 
 
+@styled
 def tradeoff(puzzle: str, points: Sequence[Averaged]) -> Figure:
     """Failures against network passes a puzzle, both on logarithmic axes, one curve a rule; bars are 95% intervals."""
-    figure = Figure(figsize=(7.5, 5.0), layout="constrained")
+    figure = Figure(figsize=(7.5, 5.0))
     axes = figure.subplots()
     # A solved rate of 100% has no place on a logarithmic axis: half a failure stands for none.
     least = 0.5 / points[0].puzzles
@@ -61,9 +65,26 @@ def tradeoff(puzzle: str, points: Sequence[Averaged]) -> Figure:
     axes.set_xlabel("network passes a puzzle")
     axes.set_ylabel("share of puzzles that are not solved")
     models = "" if points[0].models == 1 else f", mean of {points[0].models} models"
-    axes.set_title(f"{puzzle}, {points[0].puzzles:,} test puzzles{models} (lower left is better)", fontsize=11)
-    axes.grid(which="both", color="#e3e3e3", linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    axes.set_title(f"{puzzle}, {points[0].puzzles:,} test puzzles{models} (lower left is better)")
+    axes.grid(True, which="both", axis="both")
+    axes.legend()
     return figure
+
+
+def table(puzzle: str, points: Sequence[Averaged], baseline: int) -> Table:
+    """One row a rule; the last column is the part of the baseline's passes that it takes."""
+    first = points[0]
+    models = "" if first.models == 1 else f", {first.models} models"
+    rows = Table(title=f"{puzzle}, {first.puzzles:,} test puzzles{models} (95% intervals)", box=SIMPLE)
+    rows.add_column("stopping rule", no_wrap=True)
+    for name in ("exact", "solved", "passes", f"of {baseline}"):
+        rows.add_column(name, justify="right", no_wrap=True)
+    for point in points:
+        rows.add_row(
+            point.label,
+            f"{point.exact_accuracy.mean:.1%}",
+            share(point.solved_rate),
+            number(point.passes_per_puzzle),
+            f"1/{baseline / point.passes_per_puzzle.mean:.0f}",
+        )
+    return rows

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_rl.agents import CheckpointError, ReasonerConfig, RecursiveReasoner, load_official
-from latent_rl.agents.official import our_name
+from latent_rl.agents import CheckpointError, ReasonerConfig, RecursiveReasoner, load_official, our_name
 from latent_rl.config import Config, load_config, parse_overrides
 from latent_rl.envs import puzzle_from_id
 from latent_rl.errors import UserError

@@ -2,11 +2,11 @@
 
 from latent_rl.training.assemble import accelerate, build_puzzle, choose_device
 from latent_rl.training.checkpointing import restore, save
-from latent_rl.training.halting import learn_to_halt, store_steps
 from latent_rl.training.learner import weighted_sum
 from latent_rl.training.pace import Every, Interruption
 from latent_rl.training.progress import Progress
 from latent_rl.training.run import Run, assemble
+from latent_rl.training.teaching import save_taught, teach
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
 
 __all__ = [
@@ -19,9 +19,9 @@ __all__ = [
     "assemble",
     "build_puzzle",
     "choose_device",
-    "learn_to_halt",
     "restore",
     "save",
-    "store_steps",
+    "save_taught",
+    "teach",
     "weighted_sum",
 ]

@@ -19,8 +19,8 @@ from latent_rl.compare import main
 from latent_rl.envs import register_puzzle, registered_ids
 from latent_rl.measuring.comparison import Comparison, Run
 from latent_rl.measuring.intervals import mean_interval, ratio_of_means, share_interval
+from latent_rl.reporting.comparison import grids, markdown, notes
 from latent_rl.reporting.comparison_figures import spread
-from latent_rl.reporting.comparison_tables import grids, markdown, notes
 from latent_rl.reporting.mlflow_run import Tracker
 from latent_rl.storage import Evaluation, History, Milestone, Summary
 from latent_rl.training.learner import Learner

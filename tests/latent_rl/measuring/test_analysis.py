@@ -17,8 +17,8 @@ from latent_rl.agents import StepOutput, advantage_margin, recurse
 from latent_rl.measuring.analysis import GUIDANCE_WEIGHTS, Analysis, analyze, relative_distance
 from latent_rl.measuring.evaluation import evaluate
 from latent_rl.measuring.ledger import Ledger
+from latent_rl.reporting.analysis import findings, report
 from latent_rl.reporting.analysis_figures import calibration, improvement
-from latent_rl.reporting.analysis_report import findings, report
 from latent_rl.reporting.run_results import evaluation_metrics, result_figures
 from latent_rl.storage.checkpoint import load_model
 from latent_rl.train import measure

@@ -6,7 +6,8 @@ import pytest
 
 from latent_rl.errors import UserError
 from latent_rl.measuring.evaluation import Evaluation
-from latent_rl.reporting.curves import accuracy_against_passes, accuracy_by_step, save
+from latent_rl.reporting.curves import accuracy_against_passes, accuracy_by_step
+from latent_rl.reporting.style import save
 from latent_rl.storage import Milestone
 
 

@@ -1,12 +1,24 @@
-"""An analysis in words: what was found, as sentences, and the page that goes with the figures."""
+"""The report of an analysis: what was found in words, `report.md` with its figures, and `analysis.json`."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from latent_rl.agents import NEGLIGIBLE_MARGIN
-from latent_rl.measuring import ENOUGH_WITHIN, Analysis
+from latent_rl.measuring import ENOUGH_WITHIN, QUANTILES, Analysis
+from latent_rl.reporting.analysis_figures import calibration, guidance, improvement, movement, stopping
+from latent_rl.reporting.files import write
+from latent_rl.reporting.style import save
+from latent_rl.reporting.text import markdown_table
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+REPORT_FILE, JSON_FILE = "report.md", "analysis.json"
 
 FIGURES = {
     "stopping": "What if we had stopped after each step: accuracy against network passes.",
@@ -16,6 +28,51 @@ FIGURES = {
     "calibration": "How often an answer is right, by how sure the value head is of it.",
 }
 """Figures of the page, by the name of their file."""
+
+
+def write_report(folder: Path, found: Analysis, *, checkpoint: str, puzzle: str) -> None:
+    """Leave report, figures and numbers in a folder.
+
+    Raises:
+        UserError: if something cannot be written there.
+    """
+    for name, figure in figures(found).items():
+        save(figure, folder / f"{name}.png")
+    write(folder / REPORT_FILE, report(found, checkpoint=checkpoint, puzzle=puzzle))
+    write(folder / JSON_FILE, json.dumps(as_dict(found, checkpoint=checkpoint, puzzle=puzzle), indent=2) + "\n")
+
+
+def as_dict(found: Analysis, *, checkpoint: str, puzzle: str) -> dict[str, Any]:
+    """The content of `analysis.json`."""
+    return {
+        "checkpoint": checkpoint,
+        "puzzle": puzzle,
+        "steps": found.steps,
+        "exact_accuracy": found.accuracy_by_step[-1],
+        "enough_steps": found.enough_steps,
+        "enough_passes": found.passes_by_step[found.enough_steps - 1],
+        "dead_from_step": found.dead_from_step,
+        "calibration_error": found.calibration_error,
+        "continue_calibration_error": found.continue_calibration_error,
+        "margin_quantiles": list(QUANTILES),
+        **asdict(found),
+    }
+
+
+def figures(found: Analysis) -> dict[str, Figure]:
+    """The figures of the page, by the names of `FIGURES`."""
+    return {
+        "stopping": stopping(found),
+        "improvement": improvement(
+            found.margin_by_step,
+            found.dead_share_by_step,
+            quantiles=found.margin_quantiles_by_step,
+            stuck_shares=found.stuck_share_by_step,
+        ),
+        "movement": movement(found),
+        "guidance": guidance(found),
+        "calibration": calibration(found),
+    }
 
 
 def findings(found: Analysis) -> list[str]:
@@ -40,7 +97,7 @@ def report(found: Analysis, *, checkpoint: str, puzzle: str) -> str:
         lines += [paragraph, ""]
     for name, caption in FIGURES.items():
         lines += [f"![{caption}]({name}.png)", ""]
-    lines += ["## Step by step", "", *_table(found), "", "## What the words mean", "", *_glossary(found)]
+    lines += ["## Step by step", "", _table(found), "", "## What the words mean", "", *_glossary(found)]
     return "\n".join(lines) + "\n"
 
 
@@ -161,8 +218,8 @@ def _calibration(found: Analysis) -> str:
     return text
 
 
-def _table(found: Analysis) -> list[str]:
-    header = (
+def _table(found: Analysis) -> str:
+    head = (
         "step",
         "passes",
         "exactly right",
@@ -177,7 +234,7 @@ def _table(found: Analysis) -> list[str]:
         "y moved",
         "z moved",
     )
-    rows = [header, ("---:",) * len(header)]
+    rows = []
     for step in range(found.steps):
         rows.append(
             (
@@ -196,11 +253,7 @@ def _table(found: Analysis) -> list[str]:
                 f"{found.z_distance_by_step[step]:.2%}",
             )
         )
-    return [_row(cells) for cells in rows]
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
+    return markdown_table(head, rows)
 
 
 def _glossary(found: Analysis) -> list[str]:

@@ -1,0 +1,70 @@
+"""What `evaluate` says of a model: the table of its steps or how was searched, the totals, and the JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from latent_rl.agents import Search
+    from latent_rl.measuring import Evaluation, SearchEvaluation
+
+
+def step_table(puzzle: str, found: Evaluation) -> Table:
+    """One row a recursion step."""
+    rows = Table(title=f"{puzzle}, {found.puzzles:,} test puzzles")
+    for name in ("step", "exactly right", "solved", "cells right", "took it", "network passes"):
+        rows.add_column(name, justify="right")
+    for step in range(len(found.accuracy_by_step)):
+        rows.add_row(
+            str(step + 1),
+            f"{found.accuracy_by_step[step]:.1%}",
+            f"{found.solved_by_step[step]:.1%}",
+            f"{found.cells_by_step[step]:.1%}",
+            f"{found.active_by_step[step]:.1%}",
+            f"{found.passes_by_step[step]:g}",
+        )
+    return rows
+
+
+def search_in_words(puzzle: str, found: SearchEvaluation, settings: Search, rule: str) -> str:
+    """How was searched, with which stopping rule, and what it took."""
+    how = "as many as needed of at most" if settings.adaptive else "always"
+    limit = "" if settings.budget is None else f" and {settings.budget} network passes a puzzle"
+    return (
+        f"{puzzle}, {found.puzzles:,} test puzzles\n"
+        f"search: {how} {settings.trajectories} trajectories{limit}, noise {settings.noise:g}, chosen by "
+        f"{settings.choose}, stopping rule {rule}\n"
+        f"{found.trajectories_per_puzzle:.2f} trajectories and {found.steps_per_puzzle:.2f} steps a puzzle, at most "
+        f"{found.most_passes} passes; some trajectory was right on {found.any_right:.1%} (no accuracy: only the key "
+        "knows which)"
+    )
+
+
+def totals_in_words(found: Evaluation | SearchEvaluation, baseline: int) -> str:
+    """The accuracies beside what they cost, against the passes of a baseline."""
+    return (
+        f"{found.exact_accuracy:.1%} exact, {found.solved_rate:.1%} solved with {found.passes_per_puzzle:g} network "
+        f"passes a puzzle: {baseline / found.passes_per_puzzle:.1f}x fewer than TRM's {baseline} "
+        f"({found.seconds:.1f} s)"
+    )
+
+
+def as_dict(found: Evaluation | SearchEvaluation, *, checkpoint: str, puzzle: str, baseline: int) -> dict[str, Any]:
+    """The result for machines."""
+    values = asdict(found)
+    passes = values.pop("passes_per_puzzle")
+    return {
+        "checkpoint": checkpoint,
+        "puzzle": puzzle,
+        "eval_puzzles": values.pop("puzzles"),
+        "exact_accuracy": found.exact_accuracy,
+        "solved_rate": found.solved_rate,
+        "cell_accuracy": found.cell_accuracy,
+        **values,
+        "eval_passes_per_puzzle": passes,
+        "baseline_passes_per_puzzle": baseline,
+        "savings_vs_trm": baseline / passes,
+    }
