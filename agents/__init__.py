@@ -28,11 +28,15 @@ from latent_rl.agents.inference import (
     think,
 )
 from latent_rl.agents.losses import (
+    LOSSES,
     ContinueValueLoss,
     PolicyImprovementLoss,
+    RecursionLoss,
     ReturnHead,
     ReturnValueLoss,
     SolvedValueLoss,
+    count_right,
+    loss_class,
 )
 from latent_rl.agents.network import (
     TABLE,
@@ -46,10 +50,12 @@ from latent_rl.agents.network import (
     state_shapes,
 )
 from latent_rl.agents.official import CheckpointError, load_official
+from latent_rl.agents.options import OptionError
 from latent_rl.agents.policy import RecursionPolicy
-from latent_rl.agents.targets import TARGETS, DiffusionTargets, TargetGenerator, TerminalTargets
+from latent_rl.agents.targets import TARGETS, DiffusionTargets, TargetGenerator, TerminalTargets, make_targets
 
 __all__ = [
+    "LOSSES",
     "NEGLIGIBLE_MARGIN",
     "TABLE",
     "TARGETS",
@@ -66,9 +72,11 @@ __all__ = [
     "HaltingRule",
     "LearnedHalt",
     "NeverHalt",
+    "OptionError",
     "PolicyImprovementLoss",
     "PuzzleEmbedding",
     "ReasonerConfig",
+    "RecursionLoss",
     "RecursionPolicy",
     "RecursiveReasoner",
     "ReturnHead",
@@ -84,12 +92,15 @@ __all__ = [
     "advantage_margin",
     "cell_margin",
     "compact_state",
+    "count_right",
     "guided_logits",
     "is_dead",
     "halting_features",
     "likelihood_gain",
     "load_compact_state",
     "load_official",
+    "loss_class",
+    "make_targets",
     "recurse",
     "state_shapes",
     "search",

@@ -126,5 +126,5 @@ class RecursionPolicy(TensorDictModuleBase):
         flat = tensordict.select("next_y", "next_z").reshape(-1)
         y = flat["next_y"]
         with torch.no_grad():
-            output = StepOutput(y, flat["next_z"], self.reasoner.decode(y), self.reasoner.confidence(y))
+            output = StepOutput(y, flat["next_z"], self.reasoner.decode(y), self.reasoner.q_logits(y))
         return self.thought(tensordict, output)

@@ -35,10 +35,9 @@ def stopping_rule(name: str, trained: TrainedModel, puzzle: Puzzle, threshold: f
 
 def value_head_is_trained(trained: TrainedModel) -> bool:
     """Whether the q head of a model means anything: it learned "exactly right"."""
-    value = trained.config.loss.value
-    return value.target == "solved" and value.weight > 0
+    return trained.config.loss.weight("solved") > 0
 
 
 def continue_value_is_trained(trained: TrainedModel) -> bool:
     """Whether the second output of the q head means anything: it learned "right in the end, if I go on"."""
-    return trained.config.loss.value.continue_weight > 0
+    return trained.config.loss.weight("continue") > 0

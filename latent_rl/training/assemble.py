@@ -5,26 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torchrl.objectives import ValueEstimators
 
 from latent_rl.agents import (
-    TARGETS,
+    LOSSES,
     ConfidentHalt,
     HaltingLearner,
     HaltingPolicy,
     HaltingRule,
     LearnedHalt,
     NeverHalt,
-    PolicyImprovementLoss,
     ReasonerConfig,
+    RecursionLoss,
     RecursionPolicy,
     RecursiveReasoner,
-    ReturnHead,
-    ReturnValueLoss,
+    loss_class,
 )
 from latent_rl.config import Config
 from latent_rl.envs import LatentRecursionVectorEnv, Puzzle, Reward, puzzle_from_id
-from latent_rl.errors import UserError, nearest
+from latent_rl.errors import UserError
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
 
 
@@ -110,37 +108,29 @@ def build_policy(
     return RecursionPolicy(reasoner, halting, keep_graph=config.collector.mode == "fused")
 
 
-def build_policy_loss(config: Config, policy: RecursionPolicy) -> PolicyImprovementLoss:
-    """The policy-improvement loss with its target generator."""
-    name, max_steps = config.loss.targets, config.env.max_steps
-    if name not in TARGETS:
-        hint = nearest(name, TARGETS) or f"; known: {', '.join(TARGETS)}"
-        raise UserError(f"loss.targets: unknown target generator {name!r}{hint}")
-    return PolicyImprovementLoss(
-        policy,
-        TARGETS[name](max_steps=max_steps),
-        cross_entropy=config.loss.cross_entropy,
-        step_weights=config.loss.step_weights,
-        max_steps=max_steps,
-    )
+def build_losses(config: Config, reasoner: RecursiveReasoner) -> list[tuple[float, RecursionLoss]]:
+    """The losses of `loss.terms` with their weights, in the order in which they are summed.
 
+    That is the order of `LOSSES`, then plug-ins as they were named: which file set a term first must not change how a
+    sum is rounded.
 
-ESTIMATORS = {
-    "td_lambda": ValueEstimators.TDLambda,
-    "td0": ValueEstimators.TD0,
-    "td1": ValueEstimators.TD1,
-    "gae": ValueEstimators.GAE,
-}
-
-
-def build_return_loss(config: Config, device: torch.device) -> ReturnValueLoss:
-    """The loss of a value head that learns the return, with TorchRL's estimator of it."""
-    value = config.loss.value
-    loss = ReturnValueLoss(ReturnHead(config.network.width).to(device))
-    discount = {"gamma": value.gamma}
-    if value.estimator in ("td_lambda", "gae"):
-        discount["lmbda"] = value.lmbda
-    return loss.make_value_estimator(ESTIMATORS[value.estimator], **discount)
+    Raises:
+        UserError: if two losses report under one key.
+    """
+    rank = {name: place for place, name in enumerate(LOSSES)}
+    names = sorted(config.loss.terms, key=lambda name: rank.get(name, len(rank)))
+    losses, reported = [], {}
+    for name in names:
+        term = config.loss.terms[name]
+        if term is None:
+            continue
+        loss = loss_class(name).from_reasoner(reasoner, max_steps=config.env.max_steps, **term.options)
+        for key in loss.out_keys:
+            if key in reported:
+                raise UserError(f"loss.terms: {reported[key]} and {name} both report {key!r}")
+            reported[key] = name
+        losses.append((term.weight, loss))
+    return losses
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ import torch
 from tensordict import TensorDictBase
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torchrl.objectives import LossModule
 
-from latent_rl.agents import TABLE, RecursiveReasoner, SignSGD, compact_state, load_compact_state
+from latent_rl.agents import TABLE, RecursionLoss, RecursiveReasoner, SignSGD, compact_state, load_compact_state
 from latent_rl.config import OptimizerConfig
 from latent_rl.errors import UserError
 
@@ -24,21 +23,19 @@ class Learner:
 
     Args:
         reasoner: the network that learns.
-        losses: loss modules with their weights; each contributes what it returns under a key `loss_*`.
-        heads: further modules with weights of their own that the losses train, such as the return head.
+        losses: with their weights; each contributes what it returns under a key `loss_*`, and its own heads learn too.
         config: the optimizer's settings.
     """
 
     def __init__(
         self,
         reasoner: RecursiveReasoner,
-        losses: Sequence[tuple[float, LossModule]],
-        heads: Sequence[nn.Module],
+        losses: Sequence[tuple[float, RecursionLoss]],
         config: OptimizerConfig,
     ) -> None:
         self.reasoner = reasoner
         self.losses = losses
-        self.heads = nn.ModuleList(heads)
+        self.heads = nn.ModuleList(head for _, loss in losses for head in loss.heads)
         self.clip_norm = config.clip_norm
         self.averaged = AveragedModel(reasoner, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
         self.optimizers = build_optimizers(reasoner, self.heads, config)

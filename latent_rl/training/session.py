@@ -12,9 +12,8 @@ from typing import Any
 import torch
 from tensordict import TensorDictBase
 from torchrl.collectors import Collector
-from torchrl.objectives import LossModule
 
-from latent_rl.agents import ContinueValueLoss, HaltingPolicy, LearnedHalt, ReturnValueLoss, SolvedValueLoss
+from latent_rl.agents import HaltingPolicy, LearnedHalt
 from latent_rl.config import Config
 from latent_rl.envs.arc import Arc
 from latent_rl.errors import UserError
@@ -25,11 +24,10 @@ from latent_rl.training.assemble import (
     build_environment,
     build_halting_learner,
     build_halting_policy,
+    build_losses,
     build_policy,
-    build_policy_loss,
     build_puzzle,
     build_reasoner,
-    build_return_loss,
     choose_device,
 )
 from latent_rl.training.experience import Experience, FusedExperience, ReplayExperience
@@ -67,18 +65,7 @@ class Session:
         self.environment = build_environment(config, self.puzzle, self.reasoner)
         self.environment.torchrl.set_seed(config.seed)
 
-        value = config.loss.value
-        self.return_loss: ReturnValueLoss | None = None
-        losses: list[tuple[float, LossModule]] = [(1.0, build_policy_loss(config, self.policy))]
-        if value.target == "return":
-            self.return_loss = build_return_loss(config, self.device)
-            losses.append((value.weight, self.return_loss))
-        else:
-            losses.append((value.weight, SolvedValueLoss(self.policy, stop_gradient=value.stop_gradient)))
-        if value.continue_weight:
-            losses.append((value.continue_weight, ContinueValueLoss(self.policy)))
-        heads = [self.return_loss.head] if self.return_loss is not None else []
-        self.learner = Learner(self.reasoner, losses, heads, config.optimizer)
+        self.learner = Learner(self.reasoner, build_losses(config, self.reasoner), config.optimizer)
 
         self.concurrent_halting: ConcurrentHalting | None = None
         if self.halting is not None:
@@ -104,11 +91,12 @@ class Session:
             self.policy,
             minibatch_size=collector.minibatch_size,
             epochs=collector.epochs,
-            prepare=self._estimate_returns if self.return_loss is not None else None,
+            prepare=self._prepare,
         )
 
-    def _estimate_returns(self, trajectories: TensorDictBase) -> None:
-        trajectories["value_target"] = self.return_loss.estimate_targets(trajectories)
+    def _prepare(self, trajectories: TensorDictBase) -> None:
+        for _, loss in self.learner.losses:
+            loss.prepare(trajectories)
 
     @property
     def updates(self) -> int:

@@ -190,7 +190,7 @@ def test_another_puzzle_is_refused_and_both_are_named(capsys, run_dir) -> None:
         (["--puzzels", 7], "did you mean '--puzzles'?"),
         (["--steps", "many"], "invalid int value"),
         (["--halt", "soon"], "invalid choice: 'soon'"),
-        (["--halt", "confident", "loss.value.weight=0"], "loss.value.weight is settled by training"),
+        (["--halt", "confident", "loss.terms.solved.weight=0"], "loss.terms.solved.weight is settled by training"),
         (["--halt-threshold", "1"], "--halt-threshold is a probability between 0 and 1, got 1"),
         (["--budget-passes", 2], "--budget-passes 2 does not pay for one recursion step of 3 network passes"),
         (["--trajectories", 0], "--trajectories must be at least 1, got 0"),
@@ -206,7 +206,7 @@ def test_mistakes_are_told_in_one_line(capsys, run_dir, arguments, message) -> N
 
 
 def test_confidence_that_was_never_trained_stops_nothing(capsys, tmp_path, cache) -> None:
-    save_untrained(tmp_path, tiny_config(cache, "loss.value.weight=0"))
+    save_untrained(tmp_path, tiny_config(cache, "loss.terms.solved.weight=0"))
     assert "the value head, which was not trained" in program.mistake(capsys, tmp_path, "--halt", "confident")
     assert "use rule or vote" in program.mistake(capsys, tmp_path, "--trajectories", 2)
 

@@ -33,7 +33,7 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory, cache):
     run_dir = tmp_path_factory.mktemp("runs") / "plain"
-    save_untrained(run_dir, tiny_config(cache, "loss.value.weight=0.5"))
+    save_untrained(run_dir, tiny_config(cache, "loss.terms.solved.weight=0.5"))
     return run_dir
 
 
@@ -190,7 +190,7 @@ def test_models_are_averaged_way_by_way() -> None:
 def test_several_models_are_taught_and_reported_together(capsys, tmp_path, cache) -> None:
     runs = [tmp_path / "a", tmp_path / "b"]
     for seed, run in enumerate(runs):
-        save_untrained(run, tiny_config(cache, "loss.value.weight=0.5", f"seed={seed}"))
+        save_untrained(run, tiny_config(cache, "loss.terms.solved.weight=0.5", f"seed={seed}"))
     teach(*runs, "--pass-costs", 0.5, *SMALL, "--json", "-", "--device", "cpu")
     captured = capsys.readouterr()
     found = json.loads(captured.out)

@@ -151,7 +151,7 @@ def test_an_unsolved_puzzle_is_no_error(capsys, run_dir) -> None:
 
 
 def test_an_untrained_value_head_is_said_to_be_one(capsys, tmp_path, cache) -> None:
-    save_untrained(tmp_path, tiny_config(cache, "loss.value.weight=0"))
+    save_untrained(tmp_path, tiny_config(cache, "loss.terms.solved.weight=0"))
     program(tmp_path, LINE)
     assert "value head was not trained" in capsys.readouterr().out
 
