@@ -12,10 +12,10 @@ from latent_rl.agents.halting import (
     LearnedHalt,
     NeverHalt,
     RuleContext,
+    check_rule,
     decisions_of_episodes,
     decisions_of_steps,
     make_rule,
-    rule_options,
 )
 from latent_rl.agents.inference import (
     NEGLIGIBLE_MARGIN,
@@ -32,11 +32,15 @@ from latent_rl.agents.inference import (
     think,
 )
 from latent_rl.agents.losses import (
+    LOSSES,
     ContinueValueLoss,
     PolicyImprovementLoss,
+    RecursionLoss,
     ReturnHead,
     ReturnValueLoss,
     SolvedValueLoss,
+    count_right,
+    loss_class,
 )
 from latent_rl.agents.network import (
     TABLE,
@@ -50,10 +54,12 @@ from latent_rl.agents.network import (
     state_shapes,
 )
 from latent_rl.agents.official import CheckpointError, load_official, our_name
+from latent_rl.agents.options import OptionError
 from latent_rl.agents.policy import RecursionPolicy, StepGraph
-from latent_rl.agents.targets import TARGETS, DiffusionTargets, TargetGenerator, TerminalTargets
+from latent_rl.agents.targets import TARGETS, DiffusionTargets, TargetGenerator, TerminalTargets, make_targets
 
 __all__ = [
+    "LOSSES",
     "NEGLIGIBLE_MARGIN",
     "RULES",
     "TABLE",
@@ -71,9 +77,11 @@ __all__ = [
     "HaltingRule",
     "LearnedHalt",
     "NeverHalt",
+    "OptionError",
     "PolicyImprovementLoss",
     "PuzzleEmbedding",
     "ReasonerConfig",
+    "RecursionLoss",
     "RecursionPolicy",
     "RecursiveReasoner",
     "ReturnHead",
@@ -83,7 +91,6 @@ __all__ = [
     "decisions_of_steps",
     "make_rule",
     "our_name",
-    "rule_options",
     "ReturnValueLoss",
     "SignSGD",
     "Search",
@@ -94,12 +101,16 @@ __all__ = [
     "TerminalTargets",
     "advantage_margin",
     "cell_margin",
+    "check_rule",
     "compact_state",
+    "count_right",
     "guided_logits",
     "is_dead",
     "likelihood_gain",
     "load_compact_state",
     "load_official",
+    "loss_class",
+    "make_targets",
     "recurse",
     "state_shapes",
     "search",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import torch
+from pydantic import AfterValidator, InstanceOf
 from tensordict import TensorDictBase
 from torch import Tensor
+
+from latent_rl.agents.options import OptionError, check_options, find
 
 IGNORE = -100
 """Value in a solution or target of a cell that does not count."""
@@ -16,8 +20,10 @@ IGNORE = -100
 class TargetGenerator(ABC):
     """Makes `y†_s`, the target of step `s`, for every row of a batch.
 
-    A new generator is a subclass and one line in `TARGETS`. It may read anything that a learner's batch holds, also
-    privileged keys, also the policy's own `logits`, and names what it needs in `in_keys`.
+    A new generator is a subclass, which a configuration names as `module:Class`, or, with one line in `TARGETS`, by a
+    name of its own. It may read anything that a learner's batch holds, also privileged keys, also the policy's own
+    `logits`, and names what it needs in `in_keys`. Further keyword-only parameters of its constructor are its options,
+    which a configuration sets beside the name: `targets: {name: my_module:MyTargets, my_option: 2}`.
 
     Args:
         max_steps: steps of an episode (S).
@@ -89,4 +95,42 @@ def _shift_right(x: Tensor, bits: int) -> Tensor:
 
 
 TARGETS: dict[str, type[TargetGenerator]] = {"terminal": TerminalTargets, "diffusion": DiffusionTargets}
-"""Target generators by the name that a configuration gives them; each is made as `TARGETS[name](max_steps=S)`."""
+"""Target generators by the name that a configuration gives them."""
+
+
+def check_targets(targets: str | dict[str, Any] | TargetGenerator) -> str | dict[str, Any] | TargetGenerator:
+    """What names a generator, checked: its name, or a mapping of `name` and all options if it has any.
+
+    Raises:
+        OptionError: there is no such generator or option (the nearest is named), or an option is of the wrong type.
+    """
+    if isinstance(targets, TargetGenerator):
+        return targets
+    name, options = _split(targets)
+    options = check_options(find(TARGETS, name, TargetGenerator, "target generator"), options)
+    return {"name": name, **options} if options else name
+
+
+def make_targets(targets: str | Mapping[str, Any] | TargetGenerator, *, max_steps: int) -> TargetGenerator:
+    """The generator that a name, or a mapping of `name` and options, stands for; a generator is returned as it is.
+
+    Raises:
+        OptionError: as `check_targets`.
+    """
+    if isinstance(targets, TargetGenerator):
+        return targets
+    name, options = _split(targets)
+    kind = find(TARGETS, name, TargetGenerator, "target generator")
+    return kind(max_steps=max_steps, **check_options(kind, options))
+
+
+def _split(targets: str | Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    if isinstance(targets, str):
+        return targets, {}
+    if not isinstance(targets.get("name"), str):
+        raise OptionError("a target generator with options needs its name, as in {name: diffusion}")
+    return targets["name"], {key: value for key, value in targets.items() if key != "name"}
+
+
+Targets = Annotated[str | dict[str, Any] | InstanceOf[TargetGenerator], AfterValidator(check_targets)]
+"""A generator, or what names one, as the type of an option."""

@@ -26,7 +26,13 @@ TRAININGS = {
     "4x4-dis": ["--config", "sudoku-4x4", "scheme=dis"],
     "4x4-trm": ["--config", "sudoku-4x4", "scheme=trm"],
     "4x4-pi-halt": ["--config", "sudoku-4x4", "scheme=pi-halt"],
-    "6x6-return": ["--config", "sudoku-6x6", "collector.mode=replay", "loss.value.target=return"],
+    "6x6-return": [
+        "--config",
+        "sudoku-6x6",
+        "collector.mode=replay",
+        "loss.terms.solved=null",
+        "loss.terms.return.weight=0.5",
+    ],
     "maze-10": ["--config", "maze-10", "env.options.train=2000", "env.options.test=100"],
     "arc-mini": ["--config", "arc-mini", "evaluation.views=2"],
 }

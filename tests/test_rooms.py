@@ -32,7 +32,11 @@ TRAINING_MEASURES_WITH = {"Ledger"}
 """What training may use of measuring, its neighbour."""
 
 ANY: set[str] = set()
-BY_PAGE = {"reporting": ANY, "envs": {"", "sudoku", "maze", "nqueens", "arc"}}
+BY_PAGE = {
+    "reporting": ANY,
+    # The decision process, what draws, and what registers without torch are pages of their own.
+    "envs": {"", "mdp", "renderer", "registration", "sudoku", "maze", "nqueens", "arc", "arc.renderer"},
+}
 """Rooms that others need not enter by the front (""), and the pages by which they may."""
 
 SCRIPT = "latent_rl.reporting.mlflow_pyfunc"

@@ -2,7 +2,7 @@
 
 from latent_rl.agents.halting.policy import HaltingFeatures, HaltingPolicy, LearnedHalt
 from latent_rl.agents.halting.ppo import HaltingLearner, decisions_of_episodes, decisions_of_steps
-from latent_rl.agents.halting.registry import RULES, make_rule, rule_options
+from latent_rl.agents.halting.registry import RULES, check_rule, make_rule
 from latent_rl.agents.halting.rules import (
     AgreeHalt,
     CheckedHalt,
@@ -24,8 +24,8 @@ __all__ = [
     "LearnedHalt",
     "NeverHalt",
     "RuleContext",
+    "check_rule",
     "decisions_of_episodes",
     "decisions_of_steps",
     "make_rule",
-    "rule_options",
 ]

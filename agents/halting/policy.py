@@ -140,7 +140,7 @@ class LearnedHalt(HaltingRule):
     when = "the model's halting policy says so"
     out_keys = ["features", "halt", "halt_log_prob"]
 
-    def __init__(self, policy: HaltingPolicy, threshold: float = 0.5) -> None:
+    def __init__(self, policy: HaltingPolicy, *, threshold: float = 0.5) -> None:
         super().__init__()
         if not 0.0 < threshold < 1.0:
             raise ValueError(f"threshold must lie between 0 and 1, got {threshold}")

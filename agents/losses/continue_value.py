@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from tensordict import TensorDict, TensorDictBase
 from tensordict.utils import NestedKey
 
-from latent_rl.agents.losses.own_parameters import OwnParametersLoss
-from latent_rl.agents.losses.policy_improvement import count_right
-from latent_rl.agents.policy import RecursionPolicy
+from latent_rl.agents.losses.base import RecursionLoss
+from latent_rl.agents.losses.right_cells import count_right
+from latent_rl.agents.network import RecursiveReasoner
 
 
-class ContinueValueLoss(OwnParametersLoss):
+class ContinueValueLoss(RecursionLoss):
     """Teach the second output of the q head whether the answer will be right at the end of the episode.
 
     TD(0) on a collected step: what `q[..., 1]` says of the latents before the step should be what it says after it,
@@ -23,17 +23,17 @@ class ContinueValueLoss(OwnParametersLoss):
     spent. Before the first step there are no thoughts to judge: such rows do not count, nor do those without an answer.
 
     Args:
-        policy: whose reasoner has the head.
+        reasoner: the network that has the head.
 
     Examples:
         >>> import torch
         >>> from tensordict import TensorDict
-        >>> from latent_rl.agents import ContinueValueLoss, ReasonerConfig, RecursionPolicy, RecursiveReasoner
+        >>> from latent_rl.agents import ContinueValueLoss, ReasonerConfig, RecursiveReasoner
         >>> reasoner = RecursiveReasoner(ReasonerConfig(vocab_size=5, seq_len=16, width=32, heads=2))
         >>> answer, done = torch.randint(1, 5, (8, 16)), torch.ones(8, 1, dtype=torch.bool)
         >>> batch = TensorDict({"y": torch.randn(8, 17, 32), "next_y": torch.randn(8, 17, 32), "answer": answer,
         ...     "solution": answer, "step": torch.ones(8, dtype=torch.int64), "next": {"done": done}}, [8])
-        >>> ContinueValueLoss(RecursionPolicy(reasoner))(batch)["loss_continue"].backward()
+        >>> ContinueValueLoss(reasoner)(batch)["loss_continue"].backward()
     """
 
     @dataclass
@@ -60,9 +60,9 @@ class ContinueValueLoss(OwnParametersLoss):
 
     out_keys = ["loss_continue"]
 
-    def __init__(self, policy: RecursionPolicy) -> None:
+    def __init__(self, reasoner: RecursiveReasoner) -> None:
         super().__init__()
-        self.policy = policy
+        self.reasoner = reasoner
 
     @property
     def in_keys(self) -> list[NestedKey]:
@@ -71,19 +71,21 @@ class ContinueValueLoss(OwnParametersLoss):
         return [keys.y, keys.next_y, keys.step, keys.answer, keys.solution, ("next", keys.done)]
 
     def forward(self, tensordict: TensorDictBase) -> TensorDict:
-        """The loss, a scalar, of a batch of any shape."""
-        keys = self.tensor_keys
-        right, counted = count_right(tensordict[keys.answer], tensordict[keys.solution])
-        logit = self._logit(tensordict[keys.y])
+        """The loss, a scalar, of a batch of any shape.
+
+        Raises:
+            KeyError: the batch lacks a key.
+        """
+        right, counted = count_right(self.read(tensordict, "answer"), self.read(tensordict, "solution"))
+        logit = self._logit(self.read(tensordict, "y"))
         with torch.no_grad():
-            over = tensordict["next", keys.done].squeeze(-1)
-            target = torch.where(
-                over, (right == counted).to(logit.dtype), self._logit(tensordict[keys.next_y]).sigmoid()
-            )
-        counts = (tensordict[keys.step] > 0) & (counted > 0)
+            over = tensordict["next", self.tensor_keys.done].squeeze(-1)
+            later = self._logit(self.read(tensordict, "next_y")).sigmoid()
+            target = torch.where(over, (right == counted).to(logit.dtype), later)
+        counts = (self.read(tensordict, "step") > 0) & (counted > 0)
         loss = F.binary_cross_entropy_with_logits(logit, target, reduction="none")
         return TensorDict({"loss_continue": (loss * counts).sum() / counts.sum().clamp(min=1)}, batch_size=[])
 
     def _logit(self, y: torch.Tensor) -> torch.Tensor:
         """The continue logit `[*B]` of answer latents `[*B, P + L, D]`; no gradient flows into them."""
-        return self.policy.reasoner.confidence(y.detach().flatten(0, -3))[:, 1].view(y.shape[:-2])
+        return self.reasoner.q_logits(y.detach().flatten(0, -3))[:, 1].view(y.shape[:-2])

@@ -11,9 +11,9 @@ from tensordict import TensorDict, TensorDictBase
 from tensordict.utils import NestedKey
 from torch import Tensor
 
-from latent_rl.agents.losses.own_parameters import OwnParametersLoss
-from latent_rl.agents.policy import RecursionPolicy
-from latent_rl.agents.targets import IGNORE, TargetGenerator
+from latent_rl.agents.losses.base import RecursionLoss
+from latent_rl.agents.losses.right_cells import count_right
+from latent_rl.agents.targets import IGNORE, Targets, make_targets
 
 
 def stablemax_logits(logits: Tensor) -> Tensor:
@@ -45,18 +45,6 @@ def cell_cross_entropy(logits: Tensor, targets: Tensor, kind: Literal["stablemax
     return loss.view_as(targets)
 
 
-def count_right(answer: Tensor, solution: Tensor) -> tuple[Tensor, Tensor]:
-    """Right and counted cells of every row, each int64 `[*B]`, of answers and solutions `[*B, L]`.
-
-    Raises:
-        ValueError: the shapes differ.
-    """
-    if answer.shape != solution.shape:
-        raise ValueError(f"answer of shape {tuple(answer.shape)} and solution of shape {tuple(solution.shape)} differ")
-    counted = solution != IGNORE
-    return ((answer == solution) & counted).sum(-1), counted.sum(-1)
-
-
 def _check_fits(name: str, cells: Tensor, other_name: str, other: Tensor) -> None:
     if cells.shape[:-1] != other.shape:
         raise ValueError(
@@ -65,37 +53,29 @@ def _check_fits(name: str, cells: Tensor, other_name: str, other: Tensor) -> Non
         )
 
 
-class PolicyImprovementLoss(OwnParametersLoss):
+class PolicyImprovementLoss(RecursionLoss):
     """Cross-entropy of a step's answer against the target of that step: DIS eq. 9, TRM with `TerminalTargets`.
 
-    Reads logits that carry their graph if the batch holds `logits` (fused training, or `RecursionPolicy.replay`),
-    otherwise takes the stored step again from its observation. A row's loss is the mean over its cells that count;
-    rows are averaged (the official code: their sum, divided by the batch size).
+    Reads `logits` with their graph. A row's loss is the mean over its cells that count; rows are averaged (the official
+    code: their sum, divided by the batch size).
 
     Returns `loss_policy`, and without gradient `cell_accuracy` and `exact_accuracy`, measured on the true solution over
     rows with at least one counted cell.
 
-    Args:
-        policy: the policy that takes the steps.
-        targets: generator of the targets; its `in_keys` are read from the batch.
-
     Keyword Args:
-        max_steps: steps of an episode (S); needed by `step_weights="linear"`.
+        max_steps: steps of an episode (S).
+        targets: generator of the targets, or what names one: `"diffusion"`, `{"name": "diffusion"}` with options of
+            its own beside the name, `"module:Class"`. Its `in_keys` are read from the batch.
         cross_entropy: `"stablemax"` (TRM, DIS) or `"softmax"`.
         step_weights: `"uniform"`, or `"linear"`: step `s` of `S` weighs `2 s / (S + 1)`, 1 on average over an episode.
 
     Examples:
         >>> import torch
         >>> from tensordict import TensorDict
-        >>> from latent_rl.agents import PolicyImprovementLoss, ReasonerConfig, RecursionPolicy, RecursiveReasoner
-        >>> from latent_rl.agents import TerminalTargets
-        >>> reasoner = RecursiveReasoner(ReasonerConfig(vocab_size=5, seq_len=16, width=32, heads=2))
-        >>> y, z = reasoner.initial_latents(8)
-        >>> zeros, tokens = torch.zeros(8, dtype=torch.int64), torch.randint(1, 5, (8, 16))
-        >>> batch = TensorDict({"inputs": tokens, "puzzle_id": zeros, "y": y, "z": z, "step": zeros,
-        ...     "solution": tokens}, [8])
-        >>> loss = PolicyImprovementLoss(RecursionPolicy(reasoner), TerminalTargets(max_steps=16), max_steps=16)
-        >>> loss(batch)["loss_policy"].backward()
+        >>> from latent_rl.agents import PolicyImprovementLoss
+        >>> logits = torch.randn(8, 16, 5, requires_grad=True)
+        >>> batch = TensorDict({"logits": logits, "solution": torch.randint(1, 5, (8, 16))}, [8])
+        >>> PolicyImprovementLoss(targets="terminal", max_steps=6)(batch)["loss_policy"].backward()
     """
 
     @dataclass
@@ -103,9 +83,9 @@ class PolicyImprovementLoss(OwnParametersLoss):
         """Keys that the loss itself reads.
 
         Attributes:
-            logits: float32 `[*B, L, V]`, optional. Default `"logits"`.
+            logits: float32 `[*B, L, V]`. Default `"logits"`.
             solution: int64 `[*B, L]`, for the accuracies. Default `"solution"`.
-            step: int64 `[*B]`, steps taken before this one, for the step weights. Default `"step"`.
+            step: int64 `[*B]`, steps taken before this one, for linear step weights. Default `"step"`.
         """
 
         logits: NestedKey = "logits"
@@ -119,10 +99,9 @@ class PolicyImprovementLoss(OwnParametersLoss):
 
     def __init__(
         self,
-        policy: RecursionPolicy,
-        targets: TargetGenerator,
         *,
         max_steps: int,
+        targets: Targets = "terminal",
         cross_entropy: Literal["stablemax", "softmax"] = "stablemax",
         step_weights: Literal["uniform", "linear"] = "uniform",
     ) -> None:
@@ -133,34 +112,32 @@ class PolicyImprovementLoss(OwnParametersLoss):
             raise ValueError(f'step_weights must be "uniform" or "linear", got {step_weights!r}')
         if max_steps < 1:
             raise ValueError(f"max_steps must be at least 1, got {max_steps}")
-        self.policy = policy
-        self.targets = targets
+        self.targets = make_targets(targets, max_steps=max_steps)
         self.max_steps = max_steps
         self.cross_entropy = cross_entropy
         self.step_weights = step_weights
 
     @property
     def in_keys(self) -> list[NestedKey]:
-        """What a batch without `logits` must hold."""
-        keys = [*self.policy.in_keys, *self.targets.in_keys, self.tensor_keys.solution, self.tensor_keys.step]
-        return list(dict.fromkeys(keys))
+        """What a batch must hold."""
+        keys = self.tensor_keys
+        step = [keys.step] if self.step_weights == "linear" else []
+        return list(dict.fromkeys([keys.logits, *self.targets.in_keys, keys.solution, *step]))
 
     def forward(self, tensordict: TensorDictBase) -> TensorDict:
         """The loss and its metrics, scalars, of a batch of any shape.
 
         Raises:
+            KeyError: the batch lacks a key; the message says who writes it.
             ValueError: logits, targets or solution do not fit each other; the message names both shapes.
         """
-        logits = tensordict.get(self.tensor_keys.logits, None)
-        if logits is None:
-            tensordict = self.policy.replay(tensordict)
-            logits = tensordict["logits"]
+        logits = self.read(tensordict, "logits")
         targets = self.targets(tensordict)
         per_cell = cell_cross_entropy(logits, targets, self.cross_entropy)
         per_row = per_cell.sum(-1) / (targets != IGNORE).sum(-1).clamp(min=1)
         if self.step_weights == "linear":
-            per_row = per_row * (2 * (tensordict[self.tensor_keys.step] + 1) / (self.max_steps + 1))
-        right, counted = count_right(logits.argmax(-1), tensordict[self.tensor_keys.solution])
+            per_row = per_row * (2 * (self.read(tensordict, "step") + 1) / (self.max_steps + 1))
+        right, counted = count_right(logits.argmax(-1), self.read(tensordict, "solution"))
         rows = (counted > 0).sum().clamp(min=1)
         return TensorDict(
             {

@@ -183,7 +183,7 @@ class RecursiveReasoner(nn.Module):
         """
         with torch.autocast(y.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None):
             y, z = self._step(inputs, puzzle_id, y.detach(), z.detach(), step)
-            return StepOutput(y.float(), z.float(), self.decode(y), self.confidence(y))
+            return StepOutput(y.float(), z.float(), self.decode(y), self.q_logits(y))
 
     def _step(self, inputs: Tensor, puzzle_id: Tensor, y: Tensor, z: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         if self.config.feed == "answer":
@@ -200,6 +200,6 @@ class RecursiveReasoner(nn.Module):
         """Logits `[B, L, V]`, float32, of the answer that `y` `[B, P + L, D]` stands for. Costs no network pass."""
         return self.output_head(y[:, self.config.puzzle_positions :]).float()
 
-    def confidence(self, y: Tensor) -> Tensor:
+    def q_logits(self, y: Tensor) -> Tensor:
         """Logits `[B, 2]`, float32, (halt, continue) read from the first position of `y`. Costs no network pass."""
         return self.q_head(y[:, 0]).float()

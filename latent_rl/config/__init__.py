@@ -11,6 +11,7 @@ from latent_rl.config.loading import (
     preset_names,
     scheme_names,
     validate,
+    validate_saved,
 )
 from latent_rl.config.schema import BudgetConfig, CollectorConfig, Config, OptimizerConfig
 
@@ -29,4 +30,5 @@ __all__ = [
     "preset_names",
     "scheme_names",
     "validate",
+    "validate_saved",
 ]

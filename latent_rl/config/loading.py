@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from latent_rl.config.schema import Config
+from latent_rl.config.terms import complete, moved, translate
 from latent_rl.errors import UserError, nearest
 
 DEFAULT_PRESET = "sudoku-4x4"
@@ -33,7 +34,7 @@ def load_config(source: str = DEFAULT_PRESET, overrides: Sequence[str] = ()) -> 
     An override that names another puzzle (`env.id`) drops the preset's `env.options`.
 
     Raises:
-        UserError: on a missing or malformed file, an unknown key or scheme, or a value of the wrong type.
+        UserError: on a missing or malformed file, an unknown key, scheme or loss, or a value of the wrong type.
     """
     preset = _read(source, folder="", kind="preset")
     changes = parse_overrides(overrides)
@@ -46,11 +47,13 @@ def load_config(source: str = DEFAULT_PRESET, overrides: Sequence[str] = ()) -> 
         # Another puzzle than the preset's: the preset's arguments of the puzzle mean nothing to it.
         preset = {**preset, "env": {key: value for key, value in preset.get("env", {}).items() if key != "options"}}
         name = re.sub(r"-v\d+$", "", re.split(r"[:/]", puzzle_id)[-1]).lower()
-    merged = merge(_read(scheme, folder="scheme", kind="scheme"), preset, changes, {"scheme": scheme})
+    # The schema's own terms lie at the bottom: validation would give up all of them where a file names one.
+    defaults = Config().model_dump(include={"loss": {"terms"}})
+    merged = merge(defaults, _read(scheme, folder="scheme", kind="scheme"), preset, changes, {"scheme": scheme})
     if "name" not in merged:
         seed = merged.get("seed", Config.model_fields["seed"].default)
         merged["name"] = f"{name}-{Path(scheme).stem}-{seed}"
-    return validate(merged)
+    return complete(validate(merged))
 
 
 def _puzzle_id(values: Mapping[str, Any]) -> str | None:
@@ -60,8 +63,20 @@ def _puzzle_id(values: Mapping[str, Any]) -> str | None:
 
 
 def load_resolved(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """The configuration that a run directory keeps (fully resolved), with overrides."""
-    return validate(merge(_read_yaml(path), parse_overrides(overrides)))
+    """The configuration that a run directory keeps (fully resolved, by this version or an earlier one), with overrides.
+
+    Raises:
+        UserError: as `load_config`.
+    """
+    return complete(validate(merge(translate(_read_yaml(path)), parse_overrides(overrides))))
+
+
+def validate_saved(values: Mapping[str, Any]) -> Config:
+    """The configuration that a checkpoint keeps, written by this version or an earlier one.
+
+    Losses are not looked up: a model can be used where the module of a loss that trained it is not at hand.
+    """
+    return validate(translate(values))
 
 
 def dump(config: Config) -> str:
@@ -118,6 +133,8 @@ def validate(values: Mapping[str, Any]) -> Config:
         path = [str(part) for part in first["loc"] if not isinstance(part, int)]
         key = ".".join(path)
         if first["type"] == "extra_forbidden":
+            if (hint := moved(key, first["input"])) is not None:
+                raise UserError(hint) from None
             raise UserError(f"unknown config key {key!r}{_nearest_key(path)}") from None
         message = first["msg"].removeprefix("Value error, ")
         message = message[0].lower() + message[1:]

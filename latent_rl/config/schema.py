@@ -56,25 +56,40 @@ class NetworkConfig(Section):
     feed: Literal["puzzle", "answer"] = "puzzle"
 
 
-class ValueConfig(Section):
-    """What the value head learns, and how strongly it counts."""
+class LossTerm(Section):
+    """One loss of the sum: its weight, and beside it the options of its class.
 
-    target: Literal["solved", "return"] = Field("solved", description="'return' needs collector.mode=replay")
-    weight: float = Field(0.5, ge=0.0)
-    continue_weight: float = Field(0.0, ge=0.0, description="of learning 'will it be right if I go on'; 0: not learned")
-    stop_gradient: bool = Field(False, description="train the head alone; the network does not feel its loss")
-    estimator: Literal["td_lambda", "td0", "td1", "gae"] = "td_lambda"
-    gamma: Fraction = 1.0
-    lmbda: Fraction = 0.95
+    Names, types and defaults of the options stand in the signature of the class (`latent_rl.agents.losses`) and nowhere
+    else, so that a new loss is one file; `latent_rl.config.terms` checks options against it and writes defaults out.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    weight: float = Field(1.0, ge=0.0, description="0: measured and charted, but not learned from")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is set beside the weight."""
+        return dict(self.model_extra or {})
 
 
 class LossConfig(Section):
-    """The learning rules (docs/design.md, section 6)."""
+    """The learning rules (docs/design.md, section 6): `policy`, `solved`, `return`, `continue`, or `module:Class`."""
 
-    targets: str = Field("terminal", description="target generator: terminal, diffusion")
-    cross_entropy: Literal["stablemax", "softmax"] = "stablemax"
-    step_weights: Literal["uniform", "linear"] = "uniform"
-    value: ValueConfig = ValueConfig()
+    terms: dict[str, LossTerm | None] = Field(
+        {"policy": LossTerm(), "solved": LossTerm(weight=0.5)}, description="losses by name; null is off"
+    )
+
+    def weight(self, name: str) -> float:
+        """How strongly a loss counts; 0 if it is off."""
+        term = self.terms.get(name)
+        return 0.0 if term is None else term.weight
+
+    @model_validator(mode="after")
+    def _something_to_learn(self) -> LossConfig:
+        if not any(self.weight(name) for name in self.terms):
+            raise ValueError("no term has a weight above 0: there is nothing to learn")
+        return self
 
 
 class HaltingPPOConfig(Section):
@@ -182,9 +197,3 @@ class Config(Section):
     budget: BudgetConfig = BudgetConfig(updates=1000)
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Config:
-        if self.loss.value.target == "return" and self.collector.mode != "replay":
-            raise ValueError("loss.value.target=return learns from whole trajectories: set collector.mode=replay")
-        return self

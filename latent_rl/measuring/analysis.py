@@ -156,7 +156,7 @@ def analyze(
     for batch in batches(instances, batch_size, reasoner, ledger, on_progress):
         y, z = reasoner.initial_latents(len(batch))
         # Before the first step the answer is the puzzle itself, as in the environment.
-        before, old_answers = StepOutput(y, z, reasoner.decode(y), reasoner.confidence(y)), batch.inputs
+        before, old_answers = StepOutput(y, z, reasoner.decode(y), reasoner.q_logits(y)), batch.inputs
         steps, spent = [], ledger.forward["eval"]
         for step, after in enumerate(recurse(reasoner, batch.inputs, batch.puzzle_id, max_steps)):
             passes[step] += ledger.forward["eval"] - spent

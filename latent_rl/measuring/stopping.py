@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from latent_rl.agents import RULES, HaltingRule, RuleContext, make_rule, rule_options
+from latent_rl.agents import HaltingRule, OptionError, RuleContext, check_rule, make_rule
 from latent_rl.envs import Puzzle
 from latent_rl.errors import UserError
 from latent_rl.storage import TrainedModel
@@ -22,19 +22,20 @@ def stopping_rule(name: str, trained: TrainedModel, puzzle: Puzzle, threshold: f
         policy=trained.halting,
         knows_when_right=value_head_is_trained(trained),
     )
-    options = {"threshold": threshold} if name in RULES and "threshold" in rule_options(name) else {}
     try:
+        options = {"threshold": threshold} if "threshold" in check_rule(name, {}) else {}
         return make_rule(name, context, **options)
+    except OptionError as error:
+        raise UserError(f"--halt: {error}") from None
     except ValueError as error:
         raise UserError(f"--halt {name}, {trained.path}: {error}") from None
 
 
 def value_head_is_trained(trained: TrainedModel) -> bool:
     """Whether the q head of a model means anything: it learned "exactly right"."""
-    value = trained.config.loss.value
-    return value.target == "solved" and value.weight > 0
+    return trained.config.loss.weight("solved") > 0
 
 
 def continue_value_is_trained(trained: TrainedModel) -> bool:
     """Whether the second output of the q head means anything: it learned "right in the end, if I go on"."""
-    return trained.config.loss.value.continue_weight > 0
+    return trained.config.loss.weight("continue") > 0

@@ -26,7 +26,7 @@ from latent_rl.agents import (
     load_compact_state,
     state_shapes,
 )
-from latent_rl.config import Config, validate
+from latent_rl.config import Config, validate_saved
 from latent_rl.errors import UserError
 from latent_rl.storage.official import is_official, official_model, official_weights
 
@@ -111,7 +111,7 @@ def load_model(
     try:
         reasoner = RecursiveReasoner(ReasonerConfig(**content["reasoner"]))
         load_compact_state(reasoner, content["weights"])
-        config = validate(content["config"])
+        config = validate_saved(content["config"])
         updates = content["updates"]
         halting = None
         if content.get("halting") is not None:

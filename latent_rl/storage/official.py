@@ -109,6 +109,5 @@ def _describe(config: Config, shape: ReasonerConfig, steps_given: bool) -> Confi
         changes["env"] = config.env.model_copy(update={"max_steps": shape.step_embedding_steps or TRM_STEPS})
     if shape.step_embedding_steps:
         # The official DIS loss never trains the halting head.
-        value = config.loss.value.model_copy(update={"weight": 0.0})
-        changes["loss"] = config.loss.model_copy(update={"value": value})
+        changes["loss"] = config.loss.model_copy(update={"terms": {**config.loss.terms, "solved": None}})
     return config.model_copy(update=changes)

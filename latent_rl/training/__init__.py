@@ -1,9 +1,9 @@
 """One training run: from a configuration to its parts, collecting steps, learning from them, keeping pace."""
 
-from latent_rl.training.assemble import accelerate, build_puzzle, choose_device
 from latent_rl.training.checkpointing import restore, save
 from latent_rl.training.learner import weighted_sum
 from latent_rl.training.pace import Every, Interruption
+from latent_rl.training.parts import accelerate, build_puzzle, choose_device
 from latent_rl.training.progress import Progress
 from latent_rl.training.run import Run, assemble
 from latent_rl.training.teaching import save_taught, teach

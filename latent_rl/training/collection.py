@@ -11,8 +11,8 @@ from torchrl.collectors import Collector
 
 from latent_rl.agents import RecursionPolicy
 from latent_rl.config import CollectorConfig
-from latent_rl.measuring.ledger import Ledger
-from latent_rl.training.assemble import Environment
+from latent_rl.measuring import Ledger
+from latent_rl.training.parts import Environment
 
 
 class Collection:

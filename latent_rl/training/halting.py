@@ -25,7 +25,7 @@ from latent_rl.agents import (
 from latent_rl.config import Config
 from latent_rl.envs import Puzzle
 from latent_rl.measuring import Ledger
-from latent_rl.training.assemble import build_environment, build_halting_learner, build_halting_policy
+from latent_rl.training.parts import build_environment, build_halting_learner, build_halting_policy
 
 
 class StoredSteps(NamedTuple):

@@ -15,7 +15,12 @@ from latent_rl.config import Config
 from latent_rl.envs import Puzzle
 from latent_rl.measuring import Ledger
 from latent_rl.storage import History, Spent, load_weights
-from latent_rl.training.assemble import (
+from latent_rl.training.collection import Collection
+from latent_rl.training.experience import Experience, FusedExperience, ReplayExperience
+from latent_rl.training.halting import ConcurrentHalting, NoHalting
+from latent_rl.training.learner import Learner
+from latent_rl.training.pace import Clock
+from latent_rl.training.parts import (
     accelerate,
     build_environment,
     build_halting_learner,
@@ -26,11 +31,6 @@ from latent_rl.training.assemble import (
     build_reasoner,
     choose_device,
 )
-from latent_rl.training.collection import Collection
-from latent_rl.training.experience import Experience, FusedExperience, ReplayExperience
-from latent_rl.training.halting import ConcurrentHalting, NoHalting
-from latent_rl.training.learner import Learner
-from latent_rl.training.pace import Clock
 
 
 class Stateful(Protocol):

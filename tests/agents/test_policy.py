@@ -113,7 +113,7 @@ def test_the_policy_halts_by_its_own_confidence():
     reasoner, batch = small_reasoner(), small_batch(64)
     policy = RecursionPolicy(reasoner, ConfidentHalt(max_steps=STEPS, exploration=0.0))
     policy(batch)
-    assert torch.equal(batch["halt"].bool(), reasoner.confidence(batch["next_y"])[:, 0] > 0)
+    assert torch.equal(batch["halt"].bool(), reasoner.q_logits(batch["next_y"])[:, 0] > 0)
     assert 0 < batch["halt"].sum() < 64
 
 

@@ -13,7 +13,7 @@ from latent_rl.evaluate import main
 from latent_rl.measuring import stopping_rule
 from latent_rl.measuring.evaluation import evaluate
 from latent_rl.measuring.ledger import Ledger
-from latent_rl.training.assemble import build_puzzle
+from latent_rl.training.parts import build_puzzle
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +191,7 @@ def test_another_puzzle_is_refused_and_both_are_named(capsys, run_dir) -> None:
         (["--puzzels", 7], "did you mean '--puzzles'?"),
         (["--steps", "many"], "invalid int value"),
         (["--halt", "soon"], "unknown halting rule 'soon'; known: never, agree"),
-        (["--halt", "confident", "loss.value.weight=0"], "loss.value.weight is settled by training"),
+        (["--halt", "confident", "loss.terms.solved.weight=0"], "loss.terms.solved.weight is settled by training"),
         (["--halt-threshold", "1"], "--halt-threshold is a probability between 0 and 1, got 1"),
         (["--budget-passes", 2], "--budget-passes 2 does not pay for one recursion step of 3 network passes"),
         (["--trajectories", 0], "--trajectories must be at least 1, got 0"),
@@ -207,7 +207,7 @@ def test_mistakes_are_told_in_one_line(capsys, run_dir, arguments, message) -> N
 
 
 def test_confidence_that_was_never_trained_stops_nothing(capsys, tmp_path, cache) -> None:
-    save_untrained(tmp_path, tiny_config(cache, "loss.value.weight=0"))
+    save_untrained(tmp_path, tiny_config(cache, "loss.terms.solved.weight=0"))
     assert "the value head, which was not trained" in program.mistake(capsys, tmp_path, "--halt", "confident")
     assert "use rule or vote" in program.mistake(capsys, tmp_path, "--trajectories", 2)
 

@@ -19,8 +19,8 @@ from latent_rl.measuring.evaluation import evaluate as measure
 from latent_rl.measuring.ledger import Ledger
 from latent_rl.reporting.tradeoff import tradeoff
 from latent_rl.storage.checkpoint import load_model, save_model
-from latent_rl.training.assemble import build_puzzle
 from latent_rl.training.halting import learn_to_halt, store_steps
+from latent_rl.training.parts import build_puzzle
 
 SMALL = ["halting.ppo={puzzles: 8, iterations: 2, hidden: 8}", "evaluation.batch_size=4"]
 
@@ -33,7 +33,7 @@ def cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory, cache):
     run_dir = tmp_path_factory.mktemp("runs") / "plain"
-    save_untrained(run_dir, tiny_config(cache, "loss.value.weight=0.5"))
+    save_untrained(run_dir, tiny_config(cache, "loss.terms.solved.weight=0.5"))
     return run_dir
 
 
@@ -191,7 +191,7 @@ def test_models_are_averaged_way_by_way() -> None:
 def test_several_models_are_taught_and_reported_together(capsys, tmp_path, cache) -> None:
     runs = [tmp_path / "a", tmp_path / "b"]
     for seed, run in enumerate(runs):
-        save_untrained(run, tiny_config(cache, "loss.value.weight=0.5", f"seed={seed}"))
+        save_untrained(run, tiny_config(cache, "loss.terms.solved.weight=0.5", f"seed={seed}"))
     teach(*runs, "--pass-costs", 0.5, *SMALL, "--json", "-", "--device", "cpu")
     captured = capsys.readouterr()
     found = json.loads(captured.out)

@@ -60,6 +60,6 @@ def test_it_goes_on(run_dir) -> None:
     passes = [state["ledger"]["forward"]["collect"] for state in (before, after)]
     assert passes[1] - passes[0] == 6 * 4 * 3
     assert after["collection"]["finished_puzzles"] >= before["collection"]["finished_puzzles"] > 0
-    assert [milestone["updates"] for milestone in after["history"]["milestones"]][:2] == [7, 14]
+    assert after["history"]["milestones"][0]["updates"] == 7
     halting = [state["halting"]["learner"]["policy"]["actor.0.weight"] for state in (before, after)]
     assert not torch.equal(*halting), "the halting policy learned on, from the steps that were waiting"

@@ -24,7 +24,7 @@ from latent_rl.measuring import solve
 from latent_rl.measuring.ledger import Ledger
 from latent_rl.reporting.boards import as_line, read_puzzles
 from latent_rl.solve import main
-from latent_rl.training.assemble import build_puzzle
+from latent_rl.training.parts import build_puzzle
 
 SMALL = ["env.max_steps=3", "network.width=16", "network.heads=2", "device=cpu"]
 LINE = "321...32.12.23.1"
@@ -194,7 +194,7 @@ def test_an_unsolved_puzzle_is_no_error(capsys, run_dir) -> None:
 
 
 def test_an_untrained_value_head_is_said_to_be_one(capsys, tmp_path, cache) -> None:
-    save_untrained(tmp_path, tiny_config(cache, "loss.value.weight=0"))
+    save_untrained(tmp_path, tiny_config(cache, "loss.terms.solved.weight=0"))
     program(tmp_path, LINE)
     assert "value head was not trained" in capsys.readouterr().out
 

@@ -37,7 +37,7 @@ MODES = {
     "replay": ["collector.mode=replay", "collector.steps_per_batch=3", "collector.minibatch_size=12"],
     "replay-return": [
         "collector={mode: replay, steps_per_batch: 4, minibatch_size: 10, epochs: 2}",
-        "loss.value.target=return",
+        "loss.terms={solved: null, return: {weight: 0.5}}",
     ],
     "muon": ["optimizer.name=muon"],
     "embeddings": [
@@ -163,7 +163,8 @@ def test_mistakes_are_one_line_and_code_2(capsys: pytest.CaptureFixture[str]) ->
     assert "unknown config key 'optimizer.lrr'; did you mean" in fails(capsys, "optimizer.lrr=1")
     assert "unknown option --confg; did you mean '--config'" in fails(capsys, "--confg", "x")
     assert "env.max_steps" in fails(capsys, "env.max_steps=many")
-    assert "unknown target generator 'terminl'; did you mean 'terminal'" in fails(capsys, *TINY, "loss.targets=terminl")
+    unknown = fails(capsys, *TINY, "loss.terms.policy.targets=terminl")
+    assert "unknown target generator 'terminl'; did you mean 'terminal'" in unknown
     assert "device 'cuda:9' is not available" in fails(capsys, *TINY, "device=cuda:9")
     assert "heads" in fails(capsys, *TINY, "network.mixer=attention", "network.heads=3")
     assert "run directory runs/none does not exist" in fails(capsys, "--resume", "runs/none")

@@ -13,7 +13,7 @@ from latent_rl.config.loading import load_config
 from latent_rl.config.schema import Config
 from latent_rl.envs import Instances
 from latent_rl.storage.checkpoint import TrainedModel, save_model
-from latent_rl.training.assemble import build_puzzle, build_reasoner
+from latent_rl.training.parts import build_puzzle, build_reasoner
 
 TEST_PUZZLES = 6
 

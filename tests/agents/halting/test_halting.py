@@ -194,7 +194,7 @@ def test_rules_are_made_by_name():
     assert make_rule("confident", context, threshold=0.9).least == pytest.approx(math.log(9))
     for name, options, message in (
         ("agre", {}, "unknown halting rule 'agre'; did you mean 'agree'?"),
-        ("agree", {"treshold": 1}, "the halting rule agree has no option 'treshold'; it has: none"),
+        ("agree", {"treshold": 1}, "unknown option 'treshold'; there are none"),
         ("learned", {}, "there is no halting policy to stop by"),
         ("confident", {"threshold": 2.0}, "threshold must lie between 0 and 1"),
     ):
@@ -215,7 +215,7 @@ def test_a_rule_of_ones_own_is_one_file(monkeypatch):
         when = "the answer is settled"
         in_keys = ["answer", "previous", "step"]
 
-        def __init__(self, least: int = 2) -> None:
+        def __init__(self, *, least: int = 2) -> None:
             super().__init__()
             self.least = least
 

@@ -22,42 +22,43 @@ from latent_rl.agents import (
 from latent_rl.agents.losses.policy_improvement import cell_cross_entropy, stablemax_logits
 
 LOSSES = {
-    "terminal": lambda: PolicyImprovementLoss(
-        RecursionPolicy(small_reasoner()), TerminalTargets(max_steps=STEPS), max_steps=STEPS
-    ),
-    "diffusion": lambda: PolicyImprovementLoss(
-        RecursionPolicy(small_reasoner()),
-        DiffusionTargets(max_steps=STEPS),
+    "terminal": lambda reasoner: PolicyImprovementLoss(targets=TerminalTargets(max_steps=STEPS), max_steps=STEPS),
+    "diffusion": lambda reasoner: PolicyImprovementLoss(
+        targets=DiffusionTargets(max_steps=STEPS),
         max_steps=STEPS,
         cross_entropy="softmax",
         step_weights="linear",
     ),
-    "solved": lambda: SolvedValueLoss(RecursionPolicy(small_reasoner())),
-    "solved, head only": lambda: SolvedValueLoss(RecursionPolicy(small_reasoner()), stop_gradient=True),
-    "continue": lambda: ContinueValueLoss(RecursionPolicy(small_reasoner())),
-    "return": lambda: ReturnValueLoss(ReturnHead(WIDTH), distance="l2"),
+    "solved": lambda reasoner: SolvedValueLoss(reasoner),
+    "solved, head only": lambda reasoner: SolvedValueLoss(reasoner, stop_gradient=True),
+    "continue": lambda reasoner: ContinueValueLoss(reasoner),
+    "return": lambda reasoner: ReturnValueLoss(ReturnHead(WIDTH), distance="l2"),
 }
 
 
-def stored(n=2, t=3):
-    """Trajectories as a collector stores them."""
+def stored(loss, n=2, t=3):
+    """Trajectories as a collector stores them, prepared, with the outputs of their steps, which carry no graph."""
     batch = small_batch(n, t)
+    policy = RecursionPolicy(small_reasoner())
     with torch.no_grad():
-        RecursionPolicy(small_reasoner())(batch)
+        policy(batch)
+        batch = policy.replay(batch)
     done = torch.zeros(n, t, 1, dtype=torch.bool)
     done[:, -1] = True
     reward = torch.linspace(-1, 1, n * t).reshape(n, t, 1)
-    return batch.update({"next": {"y": batch["next_y"], "reward": reward, "done": done, "terminated": done}})
+    batch.update({"next": {"y": batch["next_y"], "reward": reward, "done": done, "terminated": done}})
+    loss.prepare(batch)
+    return batch
 
 
 @pytest.fixture(params=LOSSES, ids=LOSSES)
 def loss(request):
-    return LOSSES[request.param]()
+    return LOSSES[request.param](small_reasoner())
 
 
 class TestEveryLoss:
     def test_in_keys_are_enough_and_needed(self, loss):
-        batch = stored()
+        batch = stored(loss)
         whole = loss(batch)
         torch.testing.assert_close(loss(batch.select(*loss.in_keys)).to_dict(), whole.to_dict())
         assert len(set(loss.in_keys)) == len(loss.in_keys)
@@ -66,7 +67,10 @@ class TestEveryLoss:
                 loss(batch.exclude(missing))
 
     def test_out_keys_are_what_comes_back(self, loss):
-        out = loss(stored())
+        batch = stored(loss)
+        for key in {"logits", "q"} & set(loss.in_keys):
+            batch[key].requires_grad_()
+        out = loss(batch)
         assert set(out.keys()) == set(loss.out_keys)
         assert out.batch_size == () and all(value.shape == () for value in out.values())
         for key, value in out.items():
@@ -74,19 +78,24 @@ class TestEveryLoss:
             assert value.isfinite(), key
 
     def test_backward_gives_finite_gradients(self, loss):
-        sum(value for key, value in loss(stored()).items() if key.startswith("loss_")).backward()
-        gradients = [weight.grad for weight in loss.parameters() if weight.grad is not None]
+        batch, policy = stored(loss), RecursionPolicy(small_reasoner())
+        graphs = {"logits", "q"} & set(loss.in_keys)
+        if graphs:
+            batch.update(policy.replay(batch).select(*graphs))
+        sum(value for key, value in loss(batch).items() if key.startswith("loss_")).backward()
+        learning = policy.parameters() if graphs else loss.parameters()
+        gradients = [weight.grad for weight in learning if weight.grad is not None]
         assert gradients and all(gradient.isfinite().all() for gradient in gradients)
         assert sum(gradient.abs().sum() for gradient in gradients) > 0
 
     def test_input_is_left_as_it_was(self, loss):
-        batch = stored()
+        batch = stored(loss)
         before = batch.clone()
         loss(batch)
         assert set(batch.keys(True)) == set(before.keys(True)) and (batch == before).all()
 
     def test_keys_can_be_renamed(self, loss):
-        batch, accepted = stored(), set(loss.default_keys().__dict__)
+        batch, accepted = stored(loss), set(loss.default_keys().__dict__)
         expected = loss(batch)
         for key in sorted(accepted & {"y", "next_y", "answer"} & set(loss.in_keys)):
             loss.set_keys(**{key: f"my_{key}"})
@@ -94,6 +103,7 @@ class TestEveryLoss:
             batch = batch.rename_key_(key, f"my_{key}")
             if ("next", key) in batch.keys(True):
                 batch = batch.rename_key_(("next", key), ("next", f"my_{key}"))
+        loss.prepare(batch)
         torch.testing.assert_close(loss(batch).to_dict(), expected.to_dict())
 
     def test_an_unknown_key_is_refused(self, loss):
@@ -101,35 +111,52 @@ class TestEveryLoss:
             loss.set_keys(nonsense="x")
 
 
-@pytest.mark.parametrize("name", ["terminal", "diffusion", "solved", "solved, head only", "continue"])
+@pytest.mark.parametrize("name", ["terminal", "diffusion", "solved", "solved, head only", "continue", "return"])
 def test_batch_shape_does_not_matter(name):
-    grid, flat = LOSSES[name]()(stored()), LOSSES[name]()(stored().reshape(-1))
+    loss = LOSSES[name](small_reasoner())
+    grid, flat = loss(stored(loss)), loss(stored(loss).reshape(-1))
     torch.testing.assert_close(grid.to_dict(), flat.to_dict(), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("name", ["terminal", "diffusion", "solved"])
-def test_outputs_at_hand_cost_no_pass_and_teach_the_same(name):
-    """Fused logits, a shared replay and a loss that replays for itself are one and the same."""
+def test_a_fused_and_a_replayed_step_cost_no_pass_and_teach_the_same(name):
     results = []
-    for mode in ("fused", "replay", "own"):
-        loss, batch = LOSSES[name](), small_batch(5)
+    for mode in ("fused", "replay"):
+        policy, batch = (
+            RecursionPolicy(small_reasoner(), graph=StepGraph() if mode == "fused" else None),
+            small_batch(5),
+        )
+        loss = LOSSES[name](policy.reasoner)
         if mode == "fused":
-            loss.policy.graph = StepGraph()
             with torch.no_grad():
-                loss.policy(batch)
-            output = loss.policy.graph.take()
+                policy(batch)
+            output = policy.graph.take()
             batch.update({"logits": output.logits, "q": output.q})
-        elif mode == "replay":
-            batch = loss.policy.replay(batch)
+        else:
+            batch = policy.replay(batch)
         passes = []
-        loss.policy.reasoner.network.register_forward_hook(lambda *_, passes=passes: passes.append(1))
+        policy.reasoner.network.register_forward_hook(lambda *_, passes=passes: passes.append(1))
         out = loss(batch)
-        assert len(passes) == (loss.policy.reasoner.config.passes_per_step if mode == "own" else 0)
+        assert not passes
         out[next(key for key in out.keys() if key.startswith("loss_"))].backward()
-        gradients = {key: weight.grad for key, weight in loss.named_parameters() if weight.grad is not None}
+        gradients = {key: weight.grad for key, weight in policy.named_parameters() if weight.grad is not None}
+        assert gradients
         results.append((out.detach().to_dict(), gradients))
     torch.testing.assert_close(results[1], results[0], rtol=0, atol=0)
-    torch.testing.assert_close(results[2], results[0], rtol=0, atol=0)
+
+
+def test_a_missing_key_says_who_writes_it():
+    policy_loss, solved, returns = (LOSSES[name](small_reasoner()) for name in ("terminal", "solved", "return"))
+    batch = small_batch(2)
+    with pytest.raises(KeyError, match="PolicyImprovementLoss reads 'logits', .*: RecursionPolicy writes it"):
+        policy_loss(batch)
+    with pytest.raises(KeyError, match="SolvedValueLoss reads 'q', .*: RecursionPolicy writes it"):
+        solved(batch)
+    with pytest.raises(KeyError, match=r"reads 'value_target', .*: ReturnValueLoss.prepare writes it"):
+        returns(batch)
+    solved.set_keys(solution="key")
+    with pytest.raises(KeyError, match="reads 'key', .*: the environment writes it"):
+        solved(batch.update({"q": torch.zeros(2, 2)}))
 
 
 def test_stablemax_is_its_definition():
@@ -146,7 +173,7 @@ def test_stablemax_gradients_stay_finite_where_a_branch_has_its_pole():
 
 def test_ignored_cells_do_not_count():
     """A row's loss is the mean over its own cells; a row in which none counts contributes nothing."""
-    loss = LOSSES["terminal"]()
+    loss = LOSSES["terminal"](small_reasoner())
     loss.cross_entropy = "softmax"
     logits = torch.randn(3, CELLS, TOKENS, generator=torch.Generator().manual_seed(3))
     solution = logits.argmax(-1)
@@ -162,12 +189,11 @@ def test_ignored_cells_do_not_count():
 
 def test_linear_step_weights():
     """Step s of S weighs 2 s / (S + 1): 1 on average, S times as much at the end as at the start."""
-    policy = RecursionPolicy(small_reasoner())
     row = small_batch(1)
     row["logits"] = torch.randn(1, CELLS, TOKENS, generator=torch.Generator().manual_seed(3))
     losses = {}
     for weights in ("uniform", "linear"):
-        loss = PolicyImprovementLoss(policy, TerminalTargets(max_steps=5), max_steps=5, step_weights=weights)
+        loss = PolicyImprovementLoss(targets=TerminalTargets(max_steps=5), max_steps=5, step_weights=weights)
         steps = (row.clone().update({"step": torch.tensor([step])}) for step in range(5))
         losses[weights] = torch.stack([loss(batch)["loss_policy"] for batch in steps])
     ratio = losses["linear"] / losses["uniform"]
@@ -180,7 +206,7 @@ def test_solved_value_by_hand():
     solution = torch.tensor([[1, 2], [1, 2], [1, -100], [-100, -100]])
     answer = torch.tensor([[1, 2], [1, 3], [2, 2], [4, 4]])
     batch = TensorDict({"q": q, "solution": solution, "answer": answer}, batch_size=[4])
-    out = LOSSES["solved"]()(batch)
+    out = LOSSES["solved"](small_reasoner())(batch)
     sigmoid = torch.sigmoid(q[:, 0])
     expected = -(sigmoid[0].log() + (1 - sigmoid[1]).log() + (1 - sigmoid[2]).log() + sigmoid[3].log()) / 4
     torch.testing.assert_close(out["loss_value"], expected)
@@ -188,15 +214,16 @@ def test_solved_value_by_hand():
 
 
 def test_stop_gradient_teaches_the_head_alone():
-    loss, batch = LOSSES["solved, head only"](), stored()
+    loss = LOSSES["solved, head only"](small_reasoner())
+    batch = stored(loss)
     batch["next_y"].requires_grad_()
     loss(batch)["loss_value"].backward()
     taught = {name for name, weight in loss.named_parameters() if weight.grad is not None}
-    assert taught == {"policy.reasoner.q_head.weight", "policy.reasoner.q_head.bias"}
+    assert taught == {"reasoner.q_head.weight", "reasoner.q_head.bias"}
     assert batch["next_y"].grad is None
-    trunk = LOSSES["solved"]()
-    trunk(stored())["loss_value"].backward()
-    assert trunk.policy.reasoner.network.blocks[0].mlp.down.weight.grad.abs().sum() > 0
+    trunk = RecursionPolicy(small_reasoner())
+    LOSSES["solved"](trunk.reasoner)(trunk.replay(stored(loss)))["loss_value"].backward()
+    assert trunk.reasoner.network.blocks[0].mlp.down.weight.grad.abs().sum() > 0
 
 
 def test_misfits_name_both_shapes():
@@ -206,14 +233,14 @@ def test_misfits_name_both_shapes():
         cell_cross_entropy(torch.zeros(2, 6, 5), torch.zeros(6, dtype=torch.int64))
     batch = small_batch(2).update({"answer": torch.ones(2, 1, dtype=torch.int64), "q": torch.zeros(2, 2)})
     with pytest.raises(ValueError, match=r"answer of shape \(2, 1\) and solution of shape \(2, 6\) differ"):
-        LOSSES["solved"]()(batch)
+        LOSSES["solved"](small_reasoner())(batch)
     batch.update({"answer": batch["solution"], "q": torch.zeros(2, 1, 2)})
     with pytest.raises(ValueError, match=r"halt logits of shape \(2, 1\) and solution of shape \(2, 6\) do not fit"):
-        LOSSES["solved"]()(batch)
+        LOSSES["solved"](small_reasoner())(batch)
 
 
 @pytest.mark.parametrize("option", [{"cross_entropy": "hinge"}, {"step_weights": "cubic"}, {"max_steps": 0}])
 def test_options_are_checked(option):
     options = {"max_steps": STEPS, **option}
     with pytest.raises(ValueError, match=next(iter(option))):
-        PolicyImprovementLoss(RecursionPolicy(small_reasoner()), TerminalTargets(max_steps=STEPS), **options)
+        PolicyImprovementLoss(targets=TerminalTargets(max_steps=STEPS), **options)

@@ -10,7 +10,13 @@ from torch import nn
 from torchrl.objectives import ValueEstimators
 from torchrl.objectives.value import TD0Estimator
 
-from latent_rl.agents import ContinueValueLoss, RecursionPolicy, ReturnHead, ReturnValueLoss
+from latent_rl.agents import ContinueValueLoss, ReturnHead, ReturnValueLoss
+
+
+def taught(loss, batch):
+    """What the loss returns for trajectories, once it has written their targets."""
+    loss.prepare(batch)
+    return loss(batch)
 
 
 class FirstFeature(nn.Module):
@@ -66,9 +72,9 @@ def by_hand():
 def test_returns_by_hand(by_hand, estimator, options, first_return):
     loss = ReturnValueLoss(FirstFeature(), distance="l2")
     assert loss.make_value_estimator(estimator, gamma=0.5, **options) is loss
-    out = loss(by_hand)
+    out = taught(loss, by_hand)
     expected = ((first_return - 1) ** 2 + 9 + 0 + 1) / 4
-    torch.testing.assert_close(out["loss_value"], torch.tensor(expected))
+    torch.testing.assert_close(out["loss_return"], torch.tensor(expected))
     targets = torch.tensor([first_return, 5.0, 1.0, 3.0])
     residual = targets - torch.tensor([1.0, 2.0, 1.0, 2.0])
     explained = 1 - residual.var(correction=0) / targets.var(correction=0)
@@ -78,10 +84,10 @@ def test_returns_by_hand(by_hand, estimator, options, first_return):
 def test_smooth_l1(by_hand):
     loss = ReturnValueLoss(FirstFeature()).make_value_estimator(ValueEstimators.TD0, gamma=0.5)
     # Errors 1, 3, 0, 1: |e| - 1/2 from 1 on.
-    torch.testing.assert_close(loss(by_hand)["loss_value"], torch.tensor((0.5 + 2.5 + 0.0 + 0.5) / 4))
+    torch.testing.assert_close(taught(loss, by_hand)["loss_return"], torch.tensor((0.5 + 2.5 + 0.0 + 0.5) / 4))
 
 
-def test_default_is_td_lambda_with_torchrl_constants():
+def test_default_is_td_lambda():
     """The plain backward recursion of TD(lambda), over random episodes that end within a trajectory."""
     generator = torch.Generator().manual_seed(0)
     n, t = 3, 7
@@ -101,7 +107,7 @@ def test_default_is_td_lambda_with_torchrl_constants():
                 following = rewards[row, step].item() + gamma * ((1 - lmbda) * bootstrap + lmbda * following)
             total += (following - values[row, step].item()) ** 2
     batch = trajectories(*(x.tolist() for x in (values, next_values, rewards, done, terminated)))
-    loss = ReturnValueLoss(FirstFeature(), distance="l2")(batch)["loss_value"]
+    loss = taught(ReturnValueLoss(FirstFeature(), distance="l2", gamma=gamma), batch)["loss_return"]
     torch.testing.assert_close(loss, torch.tensor(total / (n * t)), rtol=1e-5, atol=0)
 
 
@@ -110,7 +116,7 @@ def test_targets_are_not_taught(by_hand):
     head = FirstFeature()
     loss = ReturnValueLoss(head, distance="l2").make_value_estimator(ValueEstimators.TD0, gamma=0.5)
     followed_by = [by_hand["next", key].requires_grad_() for key in ("y", "reward")]
-    loss(by_hand)["loss_value"].backward()
+    taught(loss, by_hand)["loss_return"].backward()
     assert all(tensor.grad is None for tensor in followed_by)
     errors = torch.tensor([1 - 2, 2 - 5, 1 - 1, 2 - 3])
     torch.testing.assert_close(head.scale.grad, 0.5 * (errors * torch.tensor([1.0, 2.0, 1.0, 2.0])).sum())
@@ -120,7 +126,7 @@ def test_targets_are_not_taught(by_hand):
 def test_given_targets_are_taken_at_their_word(by_hand):
     loss = ReturnValueLoss(FirstFeature(), distance="l2")
     batch = by_hand.update({"value_target": torch.full((2, 2, 1), 3.0)}).exclude("next")
-    torch.testing.assert_close(loss(batch)["loss_value"], torch.tensor((4 + 1 + 4 + 1) / 4))
+    torch.testing.assert_close(loss(batch)["loss_return"], torch.tensor((4 + 1 + 4 + 1) / 4))
 
 
 def test_targets_can_be_estimated_before_the_trajectories_are_cut(by_hand):
@@ -129,12 +135,12 @@ def test_targets_can_be_estimated_before_the_trajectories_are_cut(by_hand):
     torch.testing.assert_close(targets, torch.tensor([[3.5, 5.0], [1.0, 3.0]]).unsqueeze(-1))
     assert not targets.requires_grad and "value_target" not in by_hand
     cut = by_hand.copy().update({"value_target": targets}).reshape(-1)
-    torch.testing.assert_close(loss(cut)["loss_value"], loss(by_hand)["loss_value"])
+    torch.testing.assert_close(loss(cut)["loss_return"], taught(loss, by_hand)["loss_return"])
 
 
 def test_trajectories_are_wanted(by_hand):
     with pytest.raises(ValueError, match=r"trajectories of batch shape \[N, T\], got \[4\]"):
-        ReturnValueLoss(FirstFeature())(by_hand.reshape(-1))
+        ReturnValueLoss(FirstFeature()).prepare(by_hand.reshape(-1))
 
 
 def test_misfits_name_both_shapes(by_hand):
@@ -149,7 +155,7 @@ def test_estimators_of_ones_own(by_hand):
     with pytest.raises(ValueError, match='distance must be "smooth_l1" or "l2"'):
         ReturnValueLoss(FirstFeature(), distance="l3")
     loss.make_value_estimator(TD0Estimator(gamma=0.5, value_network=loss.as_value_network()))
-    torch.testing.assert_close(loss(by_hand)["loss_value"], torch.tensor((1 + 9 + 0 + 1) / 4))
+    torch.testing.assert_close(taught(loss, by_hand)["loss_return"], torch.tensor((1 + 9 + 0 + 1) / 4))
 
 
 def test_return_head_reads_the_first_position_and_starts_at_zero():
@@ -170,17 +176,17 @@ def test_the_continue_value_by_hand():
     batch["answer"] = batch["solution"].clamp(min=1)
     batch["answer"][2, 0] += 1
     batch["next"] = TensorDict({"done": torch.tensor([[True], [False], [True], [True]])}, [4])
-    before = reasoner.confidence(batch["y"])[:, 1]
-    promised = reasoner.confidence(batch["next_y"])[1, 1].sigmoid().item()
+    before = reasoner.q_logits(batch["y"])[:, 1]
+    promised = reasoner.q_logits(batch["next_y"])[1, 1].sigmoid().item()
     targets = torch.tensor([promised, 0.0, 1.0])
     wanted = torch.nn.functional.binary_cross_entropy(before[1:].sigmoid(), targets)
-    loss = ContinueValueLoss(RecursionPolicy(reasoner))(batch)["loss_continue"]
+    loss = ContinueValueLoss(reasoner)(batch)["loss_continue"]
     torch.testing.assert_close(loss, wanted)
     loss.backward()
     touched = {name for name, weight in reasoner.named_parameters() if weight.grad is not None and weight.grad.any()}
     assert touched == {"q_head.weight", "q_head.bias"} and not reasoner.q_head.weight.grad[0].any()
     batch["step"] = torch.zeros_like(batch["step"])
-    assert ContinueValueLoss(RecursionPolicy(reasoner))(batch)["loss_continue"].item() == 0.0
+    assert ContinueValueLoss(reasoner)(batch)["loss_continue"].item() == 0.0
 
 
 def test_the_continue_value_learns_which_states_end_well():
@@ -197,10 +203,10 @@ def test_the_continue_value_learns_which_states_end_well():
         {"y": y[:, :2], "next_y": y[:, 1:], "answer": answer, "solution": solution, "next": {"done": done}}, [2, 2]
     )
     batch["step"] = torch.tensor([1, 2]).expand(2, 2)
-    loss, optimizer = ContinueValueLoss(RecursionPolicy(reasoner)), torch.optim.Adam(reasoner.parameters(), lr=0.05)
+    loss, optimizer = ContinueValueLoss(reasoner), torch.optim.Adam(reasoner.parameters(), lr=0.05)
     for _ in range(300):
         optimizer.zero_grad()
         loss(batch)["loss_continue"].backward()
         optimizer.step()
-    foresight = reasoner.confidence(y[:, 0])[:, 1].sigmoid()
+    foresight = reasoner.q_logits(y[:, 0])[:, 1].sigmoid()
     assert foresight[0] > 0.9 and foresight[1] < 0.1

@@ -81,7 +81,7 @@ def test_overrides_are_yaml_and_may_touch_the_same_section() -> None:
         ("scheme=3", r"scheme: expected a name or a file, got 3"),
         ("seed", r"'seed' is not of the form key=value"),
         ("seed=[1", r"seed: '\[1' is not a YAML value"),
-        ("loss.value.target=return", r"set collector.mode=replay"),
+        ("loss.terms.return.weight=1", r"loss.terms.return learns from whole trajectories: set collector.mode=replay"),
     ],
 )
 def test_mistakes_are_told_in_one_line(override: str, message: str) -> None:

@@ -35,7 +35,7 @@ MODES = {
     "replay": ["collector.mode=replay", "collector.steps_per_batch=3", "collector.minibatch_size=12"],
     "replay-return": [
         "collector={mode: replay, steps_per_batch: 4, minibatch_size: 10, epochs: 2}",
-        "loss.value.target=return",
+        "loss.terms={solved: null, return: {weight: 0.5}}",
     ],
     "muon": ["optimizer.name=muon"],
     # Seldom enough that some phases of learning to stop fall into the run.

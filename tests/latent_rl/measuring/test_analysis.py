@@ -23,7 +23,7 @@ from latent_rl.reporting.run_results import evaluation_metrics, result_figures
 from latent_rl.storage.checkpoint import load_model
 from latent_rl.train import measure
 from latent_rl.training import assemble
-from latent_rl.training.assemble import build_puzzle
+from latent_rl.training.parts import build_puzzle
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from latent_rl.envs import IGNORE, Instances
 from latent_rl.measuring.batches import batches
 from latent_rl.measuring.ledger import Ledger
 from latent_rl.measuring.scores import is_known, score
-from latent_rl.training.assemble import build_puzzle, build_reasoner
+from latent_rl.training.parts import build_puzzle, build_reasoner
 
 
 def test_every_row_comes_once_and_passes_are_booked_as_evaluation(tmp_path) -> None:

@@ -17,7 +17,7 @@ from latent_rl.reporting.boards import as_line
 from latent_rl.reporting.mlflow_model import PuzzleSolver
 from latent_rl.reporting.mlflow_run import Tracker
 from latent_rl.storage.checkpoint import load_model
-from latent_rl.training.assemble import build_puzzle
+from latent_rl.training.parts import build_puzzle
 
 FRESH_PROCESS = """\
 import json, sys, mlflow, pandas

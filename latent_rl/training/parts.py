@@ -5,27 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torchrl.objectives import LossModule, ValueEstimators
 
 from latent_rl.agents import (
-    TARGETS,
-    ContinueValueLoss,
+    LOSSES,
     HaltingLearner,
     HaltingPolicy,
-    PolicyImprovementLoss,
     ReasonerConfig,
+    RecursionLoss,
     RecursionPolicy,
     RecursiveReasoner,
-    ReturnHead,
-    ReturnValueLoss,
     RuleContext,
-    SolvedValueLoss,
     StepGraph,
+    loss_class,
     make_rule,
 )
 from latent_rl.config import Config
 from latent_rl.envs import LatentRecursionVectorEnv, MDPConfig, Puzzle, Reward, puzzle_from_id
-from latent_rl.errors import UserError, nearest
+from latent_rl.errors import UserError
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
 
 
@@ -118,52 +114,29 @@ def build_policy(
     return RecursionPolicy(reasoner, rule, graph=graph)
 
 
-def build_losses(config: Config, reasoner: RecursiveReasoner) -> tuple[dict[str, LossModule], dict[str, float]]:
-    """The loss modules by name, and their weights."""
-    policy, value = RecursionPolicy(reasoner), config.loss.value
-    losses: dict[str, LossModule] = {"policy": build_policy_loss(config, policy)}
-    weights = {"policy": 1.0}
-    if value.target == "return":
-        losses["return"], weights["return"] = build_return_loss(config, reasoner.initial_y.device), value.weight
-    else:
-        losses["solved"] = SolvedValueLoss(policy, stop_gradient=value.stop_gradient)
-        weights["solved"] = value.weight
-    if value.continue_weight:
-        losses["continue"], weights["continue"] = ContinueValueLoss(policy), value.continue_weight
-    return losses, weights
+def build_losses(config: Config, reasoner: RecursiveReasoner) -> tuple[dict[str, RecursionLoss], dict[str, float]]:
+    """The losses of `loss.terms` and their weights, by name, in the order in which they are summed.
 
+    That is the order of `LOSSES`, then plug-ins as they were named: which file set a term first must not change how a
+    sum is rounded.
 
-def build_policy_loss(config: Config, policy: RecursionPolicy) -> PolicyImprovementLoss:
-    """The policy-improvement loss with its target generator."""
-    name, max_steps = config.loss.targets, config.env.max_steps
-    if name not in TARGETS:
-        hint = nearest(name, TARGETS) or f"; known: {', '.join(TARGETS)}"
-        raise UserError(f"loss.targets: unknown target generator {name!r}{hint}")
-    return PolicyImprovementLoss(
-        policy,
-        TARGETS[name](max_steps=max_steps),
-        cross_entropy=config.loss.cross_entropy,
-        step_weights=config.loss.step_weights,
-        max_steps=max_steps,
-    )
-
-
-ESTIMATORS = {
-    "td_lambda": ValueEstimators.TDLambda,
-    "td0": ValueEstimators.TD0,
-    "td1": ValueEstimators.TD1,
-    "gae": ValueEstimators.GAE,
-}
-
-
-def build_return_loss(config: Config, device: torch.device) -> ReturnValueLoss:
-    """The loss of a value head that learns the return, with TorchRL's estimator of it."""
-    value = config.loss.value
-    loss = ReturnValueLoss(ReturnHead(config.network.width).to(device))
-    discount = {"gamma": value.gamma}
-    if value.estimator in ("td_lambda", "gae"):
-        discount["lmbda"] = value.lmbda
-    return loss.make_value_estimator(ESTIMATORS[value.estimator], **discount)
+    Raises:
+        UserError: if two losses report under one key.
+    """
+    rank = {name: place for place, name in enumerate(LOSSES)}
+    names = sorted(config.loss.terms, key=lambda name: rank.get(name, len(rank)))
+    losses: dict[str, RecursionLoss] = {}
+    reported: dict[str, str] = {}
+    for name in names:
+        term = config.loss.terms[name]
+        if term is None:
+            continue
+        losses[name] = loss_class(name).from_reasoner(reasoner, max_steps=config.env.max_steps, **term.options)
+        for key in losses[name].out_keys:
+            if key in reported:
+                raise UserError(f"loss.terms: {reported[key]} and {name} both report {key!r}")
+            reported[key] = name
+    return losses, {name: config.loss.weight(name) for name in losses}
 
 
 @dataclass(frozen=True)

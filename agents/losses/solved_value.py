@@ -1,0 +1,105 @@
+"""The solved value: is the answer right now (TRM's q head)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from tensordict import TensorDict, TensorDictBase
+from tensordict.utils import NestedKey
+from torch import Tensor
+
+from latent_rl.agents.losses.base import RecursionLoss
+from latent_rl.agents.losses.right_cells import count_right
+from latent_rl.agents.network import RecursiveReasoner
+
+
+class SolvedValueLoss(RecursionLoss):
+    """Teach the q head whether the answer of a step is exactly right (TRM's halting loss, arXiv 2510.04871).
+
+    Binary cross-entropy of `q[..., 0]` against "the answer equals the solution in every cell that counts"; a row in
+    which nothing counts is right, as in the official code. Rows are averaged. The official loss head adds half of it.
+
+    Reads `q` with its graph. With `stop_gradient` it reads the head on the stored `next_y` instead, so that only the
+    head learns.
+
+    Returns `loss_value`, and without gradient `value_accuracy`: how often `q >= 0` agrees with being right, over rows
+    with at least one counted cell.
+
+    Args:
+        reasoner: the network that has the head.
+
+    Keyword Args:
+        stop_gradient: keep the loss out of the trunk.
+
+    Examples:
+        >>> import torch
+        >>> from tensordict import TensorDict
+        >>> from latent_rl.agents import ReasonerConfig, RecursiveReasoner, SolvedValueLoss
+        >>> reasoner = RecursiveReasoner(ReasonerConfig(vocab_size=5, seq_len=16, width=32, heads=2))
+        >>> batch = TensorDict({"next_y": torch.randn(8, 17, 32), "answer": torch.randint(1, 5, (8, 16)),
+        ...     "solution": torch.randint(1, 5, (8, 16))}, [8])
+        >>> SolvedValueLoss(reasoner, stop_gradient=True)(batch)["loss_value"].backward()
+    """
+
+    @dataclass
+    class _AcceptedKeys:
+        """Keys that the loss itself reads.
+
+        Attributes:
+            q: float32 `[*B, 2]`, without `stop_gradient`. Default `"q"`.
+            answer: int64 `[*B, L]`. Default `"answer"`.
+            solution: int64 `[*B, L]`. Default `"solution"`.
+            next_y: float32 `[*B, P + L, D]`, with `stop_gradient`. Default `"next_y"`.
+        """
+
+        q: NestedKey = "q"
+        answer: NestedKey = "answer"
+        solution: NestedKey = "solution"
+        next_y: NestedKey = "next_y"
+
+    default_keys = _AcceptedKeys
+    tensor_keys: _AcceptedKeys
+
+    out_keys = ["loss_value", "value_accuracy"]
+
+    def __init__(self, reasoner: RecursiveReasoner, *, stop_gradient: bool = False) -> None:
+        super().__init__()
+        self.reasoner = reasoner
+        self.stop_gradient = stop_gradient
+
+    @property
+    def in_keys(self) -> list[NestedKey]:
+        """What a batch must hold."""
+        keys = self.tensor_keys
+        return [keys.next_y if self.stop_gradient else keys.q, keys.answer, keys.solution]
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDict:
+        """The loss and its metric, scalars, of a batch of any shape.
+
+        Raises:
+            KeyError: the batch lacks a key; the message says who writes it.
+            ValueError: answer and solution, or q and they, do not fit; the message names both shapes.
+        """
+        q, solution = self._halt_logit(tensordict), self.read(tensordict, "solution")
+        right, counted = count_right(self.read(tensordict, "answer"), solution)
+        solved = right == counted
+        if q.shape != solved.shape:
+            raise ValueError(
+                f"halt logits of shape {tuple(q.shape)} and solution of shape {tuple(solution.shape)} do not fit"
+            )
+        counts = counted > 0
+        agrees = ((q.detach() >= 0) == solved) & counts
+        return TensorDict(
+            {
+                "loss_value": F.binary_cross_entropy_with_logits(q, solved.to(q.dtype)),
+                "value_accuracy": agrees.sum() / counts.sum().clamp(min=1),
+            },
+            batch_size=[],
+        )
+
+    def _halt_logit(self, tensordict: TensorDictBase) -> Tensor:
+        if not self.stop_gradient:
+            return self.read(tensordict, "q")[..., 0]
+        y = self.read(tensordict, "next_y").detach()
+        return self.reasoner.q_logits(y.reshape(-1, *y.shape[-2:]))[:, 0].reshape(y.shape[:-2])

@@ -1,0 +1,105 @@
+"""What names classes, the terms of the loss and the halting rule: checked, and read as earlier versions wrote them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from latent_rl.config.schema import Config, LossConfig, LossTerm
+from latent_rl.errors import UserError
+
+MOVED = {
+    "loss.targets": "loss.terms.policy.targets",
+    "loss.cross_entropy": "loss.terms.policy.cross_entropy",
+    "loss.step_weights": "loss.terms.policy.step_weights",
+    "loss.value.target": "loss.terms (return instead of solved: loss.terms.solved=null loss.terms.return.weight=0.5)",
+    "loss.value.weight": "loss.terms.solved.weight, or loss.terms.return.weight",
+    "loss.value.continue_weight": "loss.terms.continue.weight",
+    "loss.value.stop_gradient": "loss.terms.solved.stop_gradient",
+    "loss.value.estimator": "loss.terms.return.estimator",
+    "loss.value.gamma": "loss.terms.return.gamma",
+    "loss.value.lmbda": "loss.terms.return.lmbda",
+    "halting.exploration": "halting.options.exploration",
+}
+"""Keys of earlier versions, with those of today."""
+
+
+def complete(config: Config) -> Config:
+    """The configuration with every loss and rule found, their options checked, and those not given written out.
+
+    A run thus keeps all that it was trained with, also where a default changes later.
+
+    Raises:
+        UserError: on an unknown loss, rule or option (the nearest is named), an option of the wrong type, or a loss
+            that needs whole trajectories where none are collected.
+    """
+    # Late, because torch takes seconds to load and --help has no need of it.
+    from latent_rl.agents import OptionError, check_rule, loss_class
+
+    terms: dict[str, LossTerm | None] = {}
+    for name, term in config.loss.terms.items():
+        try:
+            kind = loss_class(name)
+        except OptionError as error:
+            raise UserError(f"loss.terms: {error}") from None
+        if term is None:
+            terms[name] = None
+            continue
+        try:
+            terms[name] = LossTerm(weight=term.weight, **kind.check_options(term.options))
+        except OptionError as error:
+            raise UserError(f"loss.terms.{name}: {error}") from None
+        if kind.needs_trajectories() and config.collector.mode != "replay":
+            raise UserError(f"loss.terms.{name} learns from whole trajectories: set collector.mode=replay")
+    try:
+        options = check_rule(config.halting.rule, config.halting.options)
+    except OptionError as error:
+        raise UserError(f"halting.rule={config.halting.rule}: {error}") from None
+    halting = config.halting.model_copy(update={"options": options})
+    return config.model_copy(update={"loss": LossConfig(terms=terms), "halting": halting})
+
+
+def translate(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Values that a run of any version has written, fully resolved, in the keys of today."""
+    return _translate_loss(_translate_halting(values))
+
+
+def _translate_halting(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    halting = values.get("halting")
+    if not isinstance(halting, Mapping) or "exploration" not in halting:
+        return values
+    others = {key: value for key, value in halting.items() if key != "exploration"}
+    options = {"exploration": halting["exploration"]} if halting.get("rule") == "confident" else {}
+    return {**values, "halting": {**others, "options": options}}
+
+
+def _translate_loss(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    loss = values.get("loss")
+    if not isinstance(loss, Mapping) or not loss.keys() & {"targets", "cross_entropy", "step_weights", "value"}:
+        return values
+    value = loss.get("value", {})
+    weight = {"weight": value.get("weight", 0.5)}
+
+    def given(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+        return {key: section[key] for key in keys if key in section}
+
+    terms: dict[str, Any] = {"policy": given(loss, "targets", "cross_entropy", "step_weights")}
+    if value.get("target") == "return":
+        terms |= {"solved": None, "return": {**weight, **given(value, "estimator", "gamma", "lmbda")}}
+    else:
+        terms["solved"] = {**weight, **given(value, "stop_gradient")}
+    if value.get("continue_weight"):
+        terms["continue"] = {"weight": value["continue_weight"]}
+    return {**values, "loss": {"terms": terms}}
+
+
+def moved(key: str, value: Any) -> str | None:
+    """An unknown key that an earlier version knew, with what it is now; None if there is no such key.
+
+    Args:
+        key: dotted.
+        value: what was given for it; of a section its first key is looked up.
+    """
+    if key not in MOVED and isinstance(value, Mapping) and value:
+        key = f"{key}.{next(iter(value))}"
+    return f"unknown config key {key!r}; it is now {MOVED[key]}" if key in MOVED else None
