@@ -123,7 +123,9 @@ class RecursionPolicy(TensorDictModuleBase):
     @torch.no_grad()
     def _previous_answer(self, flat: TensorDictBase) -> Tensor:
         """The answer before the step, int64 `[B, L]`; as in the environment, before the first step the puzzle."""
-        before = self.reasoner.decode(flat["y"]).argmax(-1)
+        # As the step before has decoded it: in another precision a close call could fall the other way.
+        with self.reasoner.autocast():
+            before = self.reasoner.decode(flat["y"]).argmax(-1)
         return torch.where((flat["step"] == 0).unsqueeze(-1), flat["inputs"], before)
 
 

@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             console.print(f"stopping rule {rule_in_words}; {taken:.2f} steps a puzzle", soft_wrap=True)
     console.print(totals_in_words(found, baseline), soft_wrap=True)
     result = {**as_dict(found, checkpoint=str(trained.path), puzzle=puzzle.name, baseline=baseline), **asked}
-    election = hold_vote(trained, puzzle, config, options.puzzles, options.steps)
+    election = vote(trained, puzzle, config, options.puzzles, options.steps)
     if election is not None:
         election.write_submission(options.submission)
         console.print(f"{election.in_words}; {options.submission} written", soft_wrap=True)
@@ -113,30 +113,21 @@ def measure(
     return found
 
 
-def hold_vote(
+def vote(
     trained: TrainedModel, puzzle: Puzzle, config: Config, puzzles: int | None, steps: int | None
 ) -> Election | None:
-    """Let `evaluation.views` views of the first `puzzles` test inputs vote; None where the puzzle has no vote."""
-    from latent_rl.measuring import Ledger, elect
+    """Let views of the first `puzzles` test inputs vote, with a progress bar; None where the puzzle has no vote."""
+    from latent_rl.measuring import Ledger, hold_vote
 
-    vote = puzzle.vote
-    if vote is None:
+    if puzzle.vote is None:
         return None
-    instances = puzzle.instances("test")[:puzzles]
-    views = min(config.evaluation.views, vote.views)
+    if steps is not None:
+        config = config.model_copy(update={"env": config.env.model_copy(update={"max_steps": steps})})
     ledger = Ledger()
     ledger.watch(trained.reasoner.network)
-    with cli.progress_bar("voting", views * len(instances)) as advance:
-        return elect(
-            trained.reasoner,
-            vote,
-            instances,
-            views=views,
-            max_steps=steps or trained.config.env.max_steps,
-            batch_size=config.evaluation.batch_size,
-            ledger=ledger,
-            on_progress=advance,
-        )
+    views = min(config.evaluation.views, puzzle.vote.views) * len(puzzle.instances("test")[:puzzles])
+    with cli.progress_bar("voting", views) as advance:
+        return hold_vote(trained.reasoner, puzzle, config, ledger, count=puzzles, on_progress=advance)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """Rules that say when a row has thought enough; none costs a network pass or sees an answer key.
 
-A new rule is one file: a subclass of `HaltingRule` and an entry in `RULES`.
+A new rule is one file: a subclass of `HaltingRule`, which a configuration names as `module:Class`, or, entered in
+`RULES`, by a name of its own.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
 from abc import abstractmethod
 from collections.abc import Callable
@@ -72,7 +74,8 @@ class HaltingRule(TensorDictModuleBase):
         Raises:
             ValueError: the surroundings lack what the rule reads; the message says what.
         """
-        return cls(**options)
+        asked = inspect.signature(cls.__init__).parameters
+        return cls(**({"max_steps": context.max_steps} if "max_steps" in asked else {}), **options)
 
     @abstractmethod
     def decide(self, step: TensorDictBase) -> Tensor:
@@ -158,7 +161,7 @@ class ConfidentHalt(HaltingRule):
     def build(cls, context: RuleContext, **options: Any) -> ConfidentHalt:
         if not context.knows_when_right:
             raise ValueError("it reads the value head, which was not trained")
-        return cls(max_steps=context.max_steps, **options)
+        return super().build(context, **options)
 
     def decide(self, step: TensorDictBase) -> Tensor:
         halt = step["q"][:, 0] > self.least

@@ -172,6 +172,11 @@ class RecursiveReasoner(nn.Module):
             z = self.network(z, injection)
         return self.network(y, z), z
 
+    def autocast(self) -> torch.autocast:
+        """The precision of recursion steps, as a context; what is decoded outside of a step needs it too."""
+        device = self.initial_y.device.type
+        return torch.autocast(device, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None)
+
     def step(self, inputs: Tensor, puzzle_id: Tensor, y: Tensor, z: Tensor, step: Tensor) -> StepOutput:
         """One recursion step: `T` cycles of `n` updates of `z` and one of `y`, gradient through the last cycle only.
 
@@ -181,7 +186,7 @@ class RecursiveReasoner(nn.Module):
             y, z: float32 `[B, P + L, D]`, the latents; gradient does not flow into them.
             step: int64 `[B]`, recursion steps taken so far, 0 at the first.
         """
-        with torch.autocast(y.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None):
+        with self.autocast():
             y, z = self._step(inputs, puzzle_id, y.detach(), z.detach(), step)
             return StepOutput(y.float(), z.float(), self.decode(y), self.q_logits(y))
 

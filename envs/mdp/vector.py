@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, ClassVar
 
 import gymnasium
@@ -187,6 +187,17 @@ class LatentRecursionVectorEnv(VectorEnv):
         self._state = State(**{name: value.to(self.device) for name, value in episodes.items()})
         self._seeded = True
         self._restored = True
+
+    def start_from(self, initial_y: Tensor, initial_z: Tensor) -> None:
+        """Let new episodes begin with these latents, each float32 `[D]` or `[P + L, D]`; running ones go on.
+
+        A network whose weights were loaded after the environment was made has other ones than the environment knows.
+
+        Raises:
+            ValueError: if a shape does not fit.
+        """
+        config = replace(self.dynamics.config, initial_latents=(initial_y, initial_z))
+        self.dynamics = make_dynamics(self.puzzle, config, self.device)
 
     def _start(self, count: int, options: dict[str, Any]) -> State:
         if "index" in options:

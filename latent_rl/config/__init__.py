@@ -13,10 +13,10 @@ from latent_rl.config.loading import (
     validate,
     validate_saved,
 )
-from latent_rl.config.schema import BudgetConfig, CollectorConfig, Config, OptimizerConfig
+from latent_rl.config.schema import CollectorConfig, Config, OptimizerConfig
+from latent_rl.config.terms import rule_context
 
 __all__ = [
-    "BudgetConfig",
     "CollectorConfig",
     "Config",
     "DEFAULT_PRESET",
@@ -28,6 +28,7 @@ __all__ = [
     "merge",
     "parse_overrides",
     "preset_names",
+    "rule_context",
     "scheme_names",
     "validate",
     "validate_saved",

@@ -113,15 +113,27 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def merge(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested dictionaries laid over each other; the later ones win."""
+    """Nested dictionaries laid over each other; the later ones win.
+
+    A layer that names another class (`halting.rule`, or targets by `name`) drops the options of the one before.
+    """
     result: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
             if isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
-                result[key] = merge(result[key], value)
+                result[key] = merge(_without_replaced(key, result[key], value), value)
             else:
                 result[key] = value
     return result
+
+
+def _without_replaced(section: str, below: Mapping[str, Any], above: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The lower of two layers of a section, without options of a class that the upper one replaces."""
+    if section == "halting" and above.get("rule", below.get("rule")) != below.get("rule"):
+        return {key: value for key, value in below.items() if key != "options"}
+    if section == "targets" and above.get("name", below.get("name")) != below.get("name"):
+        return {}
+    return below
 
 
 def validate(values: Mapping[str, Any]) -> Config:

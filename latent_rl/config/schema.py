@@ -156,7 +156,7 @@ class BudgetConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """How the model is measured on the test split, always for `max_steps` steps and never stopped by the answer key."""
+    """How the model is measured on the test split, `max_steps` steps or to a learned stop, never to the answer key."""
 
     every_updates: Positive = Field(500, description="updates between two evaluations during training")
     points: Positive | None = Field(None, description="evaluations spread evenly over the budget, for every_updates")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from latent_rl.config.schema import Config, LossConfig, LossTerm
 from latent_rl.errors import UserError
+
+if TYPE_CHECKING:
+    from latent_rl.agents import HaltingPolicy, RuleContext
+    from latent_rl.envs import Puzzle
 
 MOVED = {
     "loss.targets": "loss.terms.policy.targets",
@@ -57,6 +61,27 @@ def complete(config: Config) -> Config:
         raise UserError(f"halting.rule={config.halting.rule}: {error}") from None
     halting = config.halting.model_copy(update={"options": options})
     return config.model_copy(update={"loss": LossConfig(terms=terms), "halting": halting})
+
+
+def rule_context(config: Config, puzzle: Puzzle, policy: HaltingPolicy | None) -> RuleContext:
+    """What a halting rule may be built from, in a run or for a trained model.
+
+    Args:
+        config: of the run.
+        puzzle: what is solved.
+        policy: the halting policy, if there is one.
+    """
+    # Late, because torch takes seconds to load and --help has no need of it.
+    from latent_rl.agents import RuleContext
+
+    return RuleContext(
+        # A single step leaves nothing to stop; the rule need not be told.
+        max_steps=max(2, config.env.max_steps),
+        puzzle=puzzle.name,
+        is_solved=puzzle.is_solved if puzzle.has_rule else None,
+        policy=policy,
+        knows_when_right=config.loss.weight("solved") > 0,
+    )
 
 
 def translate(values: Mapping[str, Any]) -> Mapping[str, Any]:

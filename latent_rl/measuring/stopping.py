@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from latent_rl.agents import HaltingRule, OptionError, RuleContext, check_rule, make_rule
+from latent_rl.agents import HaltingRule, OptionError, check_rule, make_rule
+from latent_rl.config import rule_context
 from latent_rl.envs import Puzzle
 from latent_rl.errors import UserError
 from latent_rl.storage import TrainedModel
@@ -14,14 +15,7 @@ def stopping_rule(name: str, trained: TrainedModel, puzzle: Puzzle, threshold: f
     Raises:
         UserError: if there is no such rule, or the model or its puzzle do not have what the rule reads.
     """
-    context = RuleContext(
-        # A single step leaves nothing to stop; the rule need not be told.
-        max_steps=max(2, trained.config.env.max_steps),
-        puzzle=puzzle.name,
-        is_solved=puzzle.is_solved if puzzle.has_rule else None,
-        policy=trained.halting,
-        knows_when_right=value_head_is_trained(trained),
-    )
+    context = rule_context(trained.config, puzzle, trained.halting)
     try:
         options = {"threshold": threshold} if "threshold" in check_rule(name, {}) else {}
         return make_rule(name, context, **options)

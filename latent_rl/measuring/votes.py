@@ -117,16 +117,28 @@ def elect(
     return Election(list(vote.questions[: len(instances)]), ballots, views)
 
 
-def hold_vote(reasoner: RecursiveReasoner, puzzle: Puzzle, config: Config, ledger: Ledger) -> Election | None:
-    """Let views of a puzzle's test inputs vote on their answers, as configured; None where one answer is all."""
+def hold_vote(
+    reasoner: RecursiveReasoner,
+    puzzle: Puzzle,
+    config: Config,
+    ledger: Ledger,
+    *,
+    count: int | None = None,
+    on_progress: Callable[[int], object] | None = None,
+) -> Election | None:
+    """Let views of a puzzle's first `count` test inputs vote on their answers; None where one answer is all.
+
+    How many views and steps the configuration says; `on_progress` is called with numbers of views.
+    """
     if puzzle.vote is None:
         return None
     return elect(
         reasoner,
         puzzle.vote,
-        puzzle.instances("test"),
+        puzzle.instances("test")[:count],
         views=min(config.evaluation.views, puzzle.vote.views),
         max_steps=config.env.max_steps,
         batch_size=config.evaluation.batch_size,
         ledger=ledger,
+        on_progress=on_progress,
     )

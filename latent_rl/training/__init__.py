@@ -1,8 +1,10 @@
 """One training run: from a configuration to its parts, collecting steps, learning from them, keeping pace."""
 
 from latent_rl.training.checkpointing import restore, save
-from latent_rl.training.learner import weighted_sum
-from latent_rl.training.pace import Every, Interruption
+from latent_rl.training.collection import Collection
+from latent_rl.training.experience import FusedExperience, ReplayExperience
+from latent_rl.training.learner import Learner, weighted_sum
+from latent_rl.training.pace import Clock, Every, Interruption
 from latent_rl.training.parts import accelerate, build_puzzle, choose_device
 from latent_rl.training.progress import Progress
 from latent_rl.training.run import Run, assemble
@@ -10,10 +12,15 @@ from latent_rl.training.teaching import save_taught, teach
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
 
 __all__ = [
+    "Clock",
+    "Collection",
     "Every",
+    "FusedExperience",
     "Interruption",
     "LatentRecursionTorchEnv",
+    "Learner",
     "Progress",
+    "ReplayExperience",
     "Run",
     "accelerate",
     "assemble",

@@ -12,7 +12,7 @@ from torchrl.collectors import Collector
 from latent_rl.agents import RecursionPolicy
 from latent_rl.config import CollectorConfig
 from latent_rl.measuring import Ledger
-from latent_rl.training.parts import Environment
+from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
 
 
 class Collection:
@@ -26,7 +26,7 @@ class Collection:
     """
 
     def __init__(
-        self, environment: Environment, policy: RecursionPolicy, config: CollectorConfig, ledger: Ledger
+        self, environment: LatentRecursionTorchEnv, policy: RecursionPolicy, config: CollectorConfig, ledger: Ledger
     ) -> None:
         self.environment, self._policy, self._config, self._ledger = environment, policy, config, ledger
         # Counted on the device, so that counting does not wait for it.
@@ -53,7 +53,7 @@ class Collection:
     def _collector(self) -> Collector:
         steps = 1 if self._config.mode == "fused" else self._config.steps_per_batch
         return Collector(
-            self.environment.torchrl,
+            self.environment,
             self._policy,
             frames_per_batch=steps * self._config.num_envs,
             total_frames=-1,
@@ -68,5 +68,7 @@ class Collection:
         return {"environment": self.environment.vector.state_dict(), "finished_puzzles": int(self._finished)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        # The policy's weights may be other ones by now than those that the environment was made with.
+        self.environment.vector.start_from(self._policy.reasoner.initial_y, self._policy.reasoner.initial_z)
         self.environment.vector.load_state_dict(state["environment"])
         self._finished.fill_(state["finished_puzzles"])

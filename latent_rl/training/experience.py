@@ -20,6 +20,8 @@ class FusedExperience:
         self.graph = graph
 
     def __call__(self, batch: TensorDictBase) -> Iterator[TensorDictBase]:
+        if batch.ndim != 2 or batch.shape[1] != 1:
+            raise ValueError(f"fused experience is one collected step, [num_envs, 1]; got {list(batch.shape)}")
         output = self.graph.take()
         yield batch.squeeze(-1).update({"logits": output.logits, "q": output.q})
 

@@ -15,7 +15,7 @@ from latent_rl.agents import (
     HaltingFeatures,
     HaltingLearner,
     HaltingPolicy,
-    LearnedHalt,
+    HaltingRule,
     NeverHalt,
     RecursionPolicy,
     RecursiveReasoner,
@@ -69,7 +69,7 @@ def store_steps(
     env = config.env.model_copy(update={"terminate_on_solved": 0.0, "reward": free})
     collector = config.collector.model_copy(update={"num_envs": rows})
     settings = config.model_copy(update={"env": env, "collector": collector})
-    environment = build_environment(settings, puzzle, reasoner).torchrl
+    environment = build_environment(settings, puzzle, reasoner)
     environment.set_seed(config.seed)
     policy = RecursionPolicy(reasoner, TensorDictSequential(HaltingFeatures(), NeverHalt()))
     features, gains, before = [], [], ledger.forward["collect"]
@@ -136,18 +136,15 @@ class ConcurrentHalting:
 
     Args:
         learner: improves the halting policy.
-        steps: recursion steps of every row between two learning phases.
-
-    Attributes:
         rule: stops as the policy says, in collection and in evaluation.
+        steps: recursion steps of every row between two learning phases.
     """
 
     KEYS = ("features", "halt", "halt_log_prob", ("next", "reward"), ("next", "done"))
     """What it reads of a collected step."""
 
-    def __init__(self, learner: HaltingLearner, steps: int) -> None:
-        self.learner, self.steps = learner, steps
-        self.rule = LearnedHalt(learner.policy)
+    def __init__(self, learner: HaltingLearner, rule: HaltingRule, steps: int) -> None:
+        self.learner, self.rule, self.steps = learner, rule, steps
         self._seen: list[TensorDictBase] = []
 
     @property

@@ -32,6 +32,7 @@ def weighted_sum(found: Mapping[str, TensorDictBase], weights: Mapping[str, floa
             metrics[key] = value.detach()
             if key.startswith("loss_"):
                 total = total + weights[name] * value
+    metrics["loss"] = total.detach()
     return total, metrics
 
 

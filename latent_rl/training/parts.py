@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from latent_rl.agents import (
@@ -14,12 +12,11 @@ from latent_rl.agents import (
     RecursionLoss,
     RecursionPolicy,
     RecursiveReasoner,
-    RuleContext,
     StepGraph,
     loss_class,
     make_rule,
 )
-from latent_rl.config import Config
+from latent_rl.config import Config, rule_context
 from latent_rl.envs import LatentRecursionVectorEnv, MDPConfig, Puzzle, Reward, puzzle_from_id
 from latent_rl.errors import UserError
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
@@ -97,6 +94,7 @@ def build_halting_learner(config: Config, policy: HaltingPolicy) -> HaltingLearn
 
 def build_policy(
     config: Config,
+    puzzle: Puzzle,
     reasoner: RecursiveReasoner,
     halting_policy: HaltingPolicy | None = None,
     graph: StepGraph | None = None,
@@ -106,7 +104,7 @@ def build_policy(
     Raises:
         UserError: if there is no such rule, or it cannot be made from these options.
     """
-    context = RuleContext(max_steps=config.env.max_steps, policy=halting_policy)
+    context = rule_context(config, puzzle, halting_policy)
     try:
         rule = make_rule(config.halting.rule, context, **config.halting.options)
     except (TypeError, ValueError) as error:
@@ -139,15 +137,7 @@ def build_losses(config: Config, reasoner: RecursiveReasoner) -> tuple[dict[str,
     return losses, {name: config.loss.weight(name) for name in losses}
 
 
-@dataclass(frozen=True)
-class Environment:
-    """The training environment, as TorchRL sees it and as what holds its state."""
-
-    torchrl: LatentRecursionTorchEnv
-    vector: LatentRecursionVectorEnv
-
-
-def build_environment(config: Config, puzzle: Puzzle, reasoner: RecursiveReasoner) -> Environment:
+def build_environment(config: Config, puzzle: Puzzle, reasoner: RecursiveReasoner) -> LatentRecursionTorchEnv:
     """The vectorised training environment over the puzzle's training split."""
     env = config.env
     mdp = MDPConfig.of_reasoner(
@@ -163,4 +153,4 @@ def build_environment(config: Config, puzzle: Puzzle, reasoner: RecursiveReasone
         num_envs=config.collector.num_envs,
         device=reasoner.initial_y.device,
     )
-    return Environment(LatentRecursionTorchEnv(vector), vector)
+    return LatentRecursionTorchEnv(vector)

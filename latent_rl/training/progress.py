@@ -40,8 +40,8 @@ class Progress:
         """Report an update; the bar runs along `share`, whichever part of the budget ends first."""
         if self._bar.disable:
             return
-        if updates % 10 == 0 and "loss_policy" in metrics:
-            text = f"{updates} updates, {seconds:.0f} s, loss {float(metrics['loss_policy']):.3f}"
+        if updates % 10 == 0:
+            text = f"{updates} updates, {seconds:.0f} s, loss {float(metrics['loss']):.3f}"
             self._bar.update(self._task, description=text + self._exact)
         self._bar.update(self._task, completed=min(1.0, share))
 

@@ -131,14 +131,16 @@ def assemble(config: Config, init: Path | None = None) -> Run:
         load_weights(reasoner, init)
     halting_policy = build_halting_policy(config, reasoner) if config.halting.rule == "learned" else None
     graph = StepGraph() if config.collector.mode == "fused" else None
-    policy = build_policy(config, reasoner, halting_policy, graph)
+    policy = build_policy(config, puzzle, reasoner, halting_policy, graph)
     environment = build_environment(config, puzzle, reasoner)
-    environment.torchrl.set_seed(config.seed)
+    environment.set_seed(config.seed)
     losses, weights = build_losses(config, reasoner)
     learner = Learner(reasoner, [head for loss in losses.values() for head in loss.heads], config.optimizer)
     halting: ConcurrentHalting | NoHalting = NoHalting()
     if halting_policy is not None:
-        halting = ConcurrentHalting(build_halting_learner(config, halting_policy), config.halting.ppo.steps)
+        halting = ConcurrentHalting(
+            build_halting_learner(config, halting_policy), policy.halting, config.halting.ppo.steps
+        )
 
     # After the averaged copy was made, so that both have their own compiled network and their own hook.
     ledger = Ledger()

@@ -9,10 +9,8 @@ from tensordict import TensorDict, TensorDictBase
 from torchrl.data import Binary, Bounded, Categorical, Composite, TensorSpec, Unbounded
 from torchrl.envs import EnvBase
 
-from latent_rl.envs import ACTION_KEYS, OBSERVATION_KEYS, PRIVILEGED_KEYS, LatentRecursionVectorEnv
+from latent_rl.envs import ACTION_KEYS, LatentRecursionVectorEnv
 from latent_rl.envs.mdp import Anything, Below, Flag, Key, Within
-
-__all__ = ["ACTION_KEYS", "OBSERVATION_KEYS", "PRIVILEGED_KEYS", "LatentRecursionTorchEnv"]
 
 
 class LatentRecursionTorchEnv(EnvBase):
@@ -42,6 +40,11 @@ class LatentRecursionTorchEnv(EnvBase):
             for key in ("done", "terminated", "truncated")
         }
         self.done_spec = Composite(ends, shape=self.batch_size, device=self.device)
+
+    @property
+    def vector(self) -> LatentRecursionVectorEnv:
+        """The environment itself, which holds the running episodes."""
+        return self._env
 
     def maybe_reset(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Start new episodes in the rows of `tensordict` (a result of `step_mdp`) that are done.

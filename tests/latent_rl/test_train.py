@@ -201,3 +201,19 @@ def test_loading_never_executes_code() -> None:
     with pytest.raises(Exception, match="damaged, truncated or not a checkpoint"):
         load_model(Path("runs/a"))
     assert not touched.exists()
+
+
+def test_a_run_begun_from_other_weights_goes_on_from_their_initial_latents() -> None:
+    run("name=teacher", "seed=7", "budget.updates=1")
+    start = ["--init", "runs/teacher", "seed=1"]
+    main([*TINY, *start, "name=straight", "budget.updates=9"])
+    main([*TINY, *start, "name=halves", "budget.updates=4"])
+    main(["--resume", "runs/halves", "budget.updates=9"])
+    one, other = weights("runs/straight"), weights("runs/halves")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_puzzles_own_rule_and_the_value_head_are_known_in_training(capsys: pytest.CaptureFixture[str]) -> None:
+    run("name=ruled", "halting.rule=rule", "budget.updates=2")
+    told = fails(capsys, *TINY, "halting.rule=confident", "loss.terms.solved=null")
+    assert "halting.rule=confident: it reads the value head, which was not trained" in told

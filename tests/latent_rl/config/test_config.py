@@ -9,6 +9,7 @@ from latent_rl.config.loading import (
     flatten,
     load_config,
     load_resolved,
+    merge,
     parse_overrides,
     preset_names,
     scheme_names,
@@ -118,3 +119,15 @@ def test_another_puzzle_drops_the_options_of_the_presets_puzzle() -> None:
     assert load_config("sudoku-4x4", ["env.id=my.puzzles:LightsOut-v2"]).name == "lightsout-pi-0"
     same = load_config("sudoku-4x4", ["env.id=latent_rl/Sudoku-v0", "env.options.seed=8"])
     assert same.env.options["size"] == 4
+
+
+def test_another_rule_or_other_targets_drop_the_options_of_those_before() -> None:
+    assert load_config("sudoku-4x4", ["scheme=trm"]).halting.options == {"exploration": 0.1, "threshold": 0.5}
+    assert load_config("sudoku-4x4", ["scheme=trm", "halting.rule=never"]).halting.options == {}
+    kept = load_config("sudoku-4x4", ["scheme=trm", "halting.options.exploration=0.3"]).halting.options
+    assert kept == {"exploration": 0.3, "threshold": 0.5}
+    below = {"targets": {"name": "a", "k": 1}}
+    assert merge(below, {"targets": {"name": "b"}}) == {"targets": {"name": "b"}}
+    assert merge(below, {"targets": {"k": 2}}) == {"targets": {"name": "a", "k": 2}}
+    other = {"optimizer": {"name": "adamw", "lr": 1.0}}
+    assert merge(other, {"optimizer": {"name": "muon"}}) == {"optimizer": {"name": "muon", "lr": 1.0}}

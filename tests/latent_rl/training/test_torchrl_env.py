@@ -12,8 +12,8 @@ from torchrl.envs import StepCounter, TransformedEnv
 from torchrl.envs.utils import check_env_specs
 from toy_puzzle import Backwards
 
-from latent_rl.envs import LatentRecursionVectorEnv
-from latent_rl.training.torchrl_env import ACTION_KEYS, OBSERVATION_KEYS, PRIVILEGED_KEYS, LatentRecursionTorchEnv
+from latent_rl.envs import ACTION_KEYS, OBSERVATION_KEYS, PRIVILEGED_KEYS, LatentRecursionVectorEnv
+from latent_rl.training import LatentRecursionTorchEnv
 
 NUM_ENVS, STEPS, MAX_STEPS, WIDTH = 5, 7, 4, 8
 
