@@ -218,10 +218,8 @@ def calibration(found: Analysis) -> Figure:
     title = f"expected calibration error {found.calibration_error:.1%}"
     if found.continue_reliability:
         _, expects, comes = zip(*(row for row in found.continue_reliability if row[0]), strict=True)
-        axes.plot(
-            expects, comes, "D-", color=GREEN, markersize=5, label='"right in the end": right after the last step'
-        )
-        title += f" now, {found.continue_calibration_error:.1%} for the end"
+        axes.plot(expects, comes, "D-", color=GREEN, markersize=5, label="continue value: right in the end")
+        title += f" now, {found.continue_calibration_error:.1%} of the continue value"
     axes.plot(sure, later, "s--", color=ORANGE, label='"right now": right in the end')
     percent_axis(axes, "share of answers that are right")
     axes.set_title(title)
