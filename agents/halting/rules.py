@@ -79,6 +79,7 @@ class HaltingRule(TensorDictModuleBase):
         """The choice for every row, int64 or bool `[B]`."""
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """Write `halt`, int64 `[B]`, into the step."""
         return tensordict.set("halt", self.decide(tensordict).long())
 
 
@@ -89,6 +90,7 @@ class NeverHalt(HaltingRule):
     in_keys = ["step"]
 
     def decide(self, step: TensorDictBase) -> Tensor:
+        """0 for every row, int64 `[B]`."""
         return torch.zeros_like(step["step"])
 
 
@@ -99,6 +101,7 @@ class AgreeHalt(HaltingRule):
     in_keys = ["answer", "previous"]
 
     def decide(self, step: TensorDictBase) -> Tensor:
+        """Whether no cell of a row changed, bool `[B]`."""
         return (step["answer"] == step["previous"]).all(-1)
 
 
@@ -118,11 +121,13 @@ class CheckedHalt(HaltingRule):
 
     @classmethod
     def build(cls, context: RuleContext, **options: Any) -> CheckedHalt:
+        """The rule of the puzzle in the context; `ValueError` if only its key tells."""
         if context.is_solved is None:
             raise ValueError(f"only its key tells whether an answer of {context.puzzle} is right")
         return cls(context.is_solved, **options)
 
     def decide(self, step: TensorDictBase) -> Tensor:
+        """Whether the puzzle's rule confirms the answer of a row, bool `[B]`."""
         return self.is_solved(step["inputs"], step["answer"])
 
 
@@ -156,11 +161,13 @@ class ConfidentHalt(HaltingRule):
 
     @classmethod
     def build(cls, context: RuleContext, **options: Any) -> ConfidentHalt:
+        """A rule for the episodes of the context; `ValueError` if the value head was not trained."""
         if not context.knows_when_right:
             raise ValueError("it reads the value head, which was not trained")
         return cls(max_steps=context.max_steps, **options)
 
     def decide(self, step: TensorDictBase) -> Tensor:
+        """Whether the value head is sure of a row and exploration lets it stop, bool `[B]`."""
         halt = step["q"][:, 0] > self.least
         if self.exploration and exploration_type() in (None, ExplorationType.RANDOM):
             steps_taken = step["step"] + 1

@@ -93,6 +93,7 @@ class Analysis:
 
     @property
     def steps(self) -> int:
+        """Recursion steps that were taken."""
         return len(self.passes_by_step)
 
     @property

@@ -237,9 +237,11 @@ class SparseSymLog(Locator):
     """Ticks at powers of ten from 0.01 on, in both directions, and at 0."""
 
     def __call__(self) -> list[float]:
+        """Where ticks stand for the axis as it is seen now."""
         low, high = self.axis.get_view_interval()
         return self.tick_values(low, high)
 
     def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        """Where ticks stand between two values."""
         powers = [10.0**exponent for exponent in range(-2, 7)]
         return [tick for tick in (*(-power for power in reversed(powers)), 0.0, *powers) if vmin <= tick <= vmax]

@@ -65,8 +65,10 @@ class Collection:
         )
 
     def state_dict(self) -> dict[str, Any]:
+        """Where every row's episode stands, and how many were finished."""
         return {"environment": self.environment.vector.state_dict(), "finished_puzzles": int(self._finished)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
         self.environment.vector.load_state_dict(state["environment"])
         self._finished.fill_(state["finished_puzzles"])

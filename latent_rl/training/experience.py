@@ -20,6 +20,7 @@ class FusedExperience:
         self.graph = graph
 
     def __call__(self, batch: TensorDictBase) -> Iterator[TensorDictBase]:
+        """The collected steps `[B, 1]` as one batch `[B]`, with `logits` and `q` in the graph."""
         output = self.graph.take()
         yield batch.squeeze(-1).update({"logits": output.logits, "q": output.q})
 
@@ -49,6 +50,7 @@ class ReplayExperience:
         self._buffer: TensorDictReplayBuffer | None = None
 
     def __call__(self, batch: TensorDictBase) -> Iterator[TensorDictBase]:
+        """Minibatches `[M]` of the trajectories `[num_envs, steps]`, taken again with `logits` and `q` in the graph."""
         for prepare in self.prepare:
             prepare(batch)
         steps = batch.reshape(-1)
