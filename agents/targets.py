@@ -47,6 +47,7 @@ class TerminalTargets(TargetGenerator):
     in_keys = ("solution",)
 
     def __call__(self, tensordict: TensorDictBase) -> Tensor:
+        """The solution, int64 `[*B, L]`."""
         return tensordict["solution"]
 
 
@@ -64,6 +65,7 @@ class DiffusionTargets(TargetGenerator):
     in_keys = ("inputs", "solution", "step", "episode_seed")
 
     def __call__(self, tensordict: TensorDictBase) -> Tensor:
+        """Inputs with the share of the solution that is revealed by now, int64 `[*B, L]`."""
         inputs, solution = tensordict["inputs"], tensordict["solution"]
         steps_taken, seed = tensordict["step"], tensordict["episode_seed"]
         differs = inputs != solution

@@ -49,6 +49,7 @@ COMMON = [
 
 
 def main() -> None:
+    """The command-line program."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--updates", type=int, default=60, metavar="N", help="of every training (60)")
     parser.add_argument("--only", nargs="+", choices=TRAININGS, default=list(TRAININGS), metavar="NAME")

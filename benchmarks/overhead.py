@@ -29,6 +29,7 @@ EXAMPLE = "  python benchmarks/overhead.py --config sudoku-6x6 --rounds 8 --json
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command-line program."""
     parser = cli.Parser("overhead", "Measure what environment, collector and logging add to an update.", EXAMPLE)
     parser.prog = "python benchmarks/overhead.py"
     parser.add_argument("--config", default="sudoku-6x6", metavar="NAME|FILE")

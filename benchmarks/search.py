@@ -41,6 +41,7 @@ METHODS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command-line program."""
     parser = cli.Parser("search", "Measure what search at test time finds, and what it spends.", EXAMPLE)
     parser.prog = "python benchmarks/search.py"
     add_model_arguments(parser)

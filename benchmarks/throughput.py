@@ -81,9 +81,11 @@ class Contestant:
         self.answering: list[float] = []
 
     def collect(self) -> Any:
+        """The collector's next batch."""
         return next(self.run.collection)
 
     def learn(self, batch: Any) -> None:
+        """One update from a collected batch."""
         from latent_rl.training import weighted_sum
 
         with self.run.ledger.phase("update"):
@@ -124,6 +126,7 @@ class Contestant:
         self.watch.seconds.clear()
 
     def as_json(self) -> dict[str, Any]:
+        """Medians over the turns, and the share of the time that each part took."""
         total = sum(self.watch.seconds.values())
         return {
             "scheme": self.scheme,
@@ -134,6 +137,7 @@ class Contestant:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """The command-line program."""
     parser = cli.Parser("throughput", "Measure the speed of the schemes, and of the parts of an update.", EXAMPLE)
     parser.prog = "python benchmarks/throughput.py"
     parser.add_argument("--config", default="sudoku-6x6", metavar="NAME|FILE")

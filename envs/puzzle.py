@@ -52,6 +52,7 @@ class Instances:
         return Instances(self.inputs[index], self.solution[index], self.puzzle_id[index])
 
     def to(self, device: torch.device | str) -> Instances:
+        """The same instances on another device."""
         return Instances(self.inputs.to(device), self.solution.to(device), self.puzzle_id.to(device))
 
     @classmethod

@@ -70,6 +70,7 @@ class Generated(Source):
         self.cache_dir = cache_dir
 
     def load(self) -> tuple[Instances, Instances]:
+        """Both sets, read from the cache or generated into it."""
         return cached(self.name, self.parameters, self._split, self.cache_dir)
 
     def _split(self) -> tuple[Instances, Instances]:
@@ -100,6 +101,7 @@ class CsvFiles(Source):
         self.reading = reading
 
     def load(self) -> tuple[Instances, Instances]:
+        """Both files; `PuzzleError` if one is malformed or they share a puzzle."""
         train, test = (
             read_csv(file, limit=count, **self.reading) for file, count in zip(self.files, self.counts, strict=True)
         )

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rich.console import Console
     from rich.markdown import Markdown
 
-    from latent_rl.measuring import Ledger, analyze, continue_value_is_trained
+    from latent_rl.measuring import Ledger, analyze, has_continue_value
     from latent_rl.reporting.analysis import REPORT_FILE, as_dict, findings, write_report
     from latent_rl.reporting.files import make_folder
 
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             max_steps=options.steps or config.env.max_steps,
             batch_size=config.evaluation.batch_size,
             ledger=ledger,
-            foresees=continue_value_is_trained(trained),
+            has_continue_value=has_continue_value(trained),
             on_progress=advance,
         )
     named = {"checkpoint": str(trained.path), "puzzle": puzzle.name}

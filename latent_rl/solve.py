@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Late, because torch takes seconds to load.
     from rich.console import Console
 
-    from latent_rl.measuring import continue_value_is_trained, solve, stopping_rule, value_head_is_trained
+    from latent_rl.measuring import has_continue_value, solve, stopping_rule, value_head_is_trained
     from latent_rl.reporting.boards import read_puzzles
 
     trained, config, puzzle = cli.open_model(options, overrides, compile=False)
@@ -61,17 +61,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     steps = options.steps or config.env.max_steps
     name = cli.chosen_rule(options, trained)
     rule = stopping_rule(name, trained, puzzle, options.halt_threshold)
-    foresees = continue_value_is_trained(trained)
+    means = {"has_continue_value": has_continue_value(trained)}
 
     # With the JSON on standard output, what people read goes beside it.
     console = Console(stderr=str(options.json) == "-", highlight=False, soft_wrap=True)
     results = []
     for board in boards:
         found = solve(trained.reasoner, puzzle, board.unsqueeze(0), steps, halting=rule, guidance=options.guidance)
-        _show(console, puzzle, board, found, foresees=foresees)
+        _show(console, puzzle, board, found, **means)
         if len(found.passes) < steps:
             console.print(f"stopped after step {len(found.passes)} of {steps}: {rule.when}\n")
-        results.append(_as_json(puzzle, board, found, foresees=foresees))
+        results.append(_as_json(puzzle, board, found, **means))
     if len(boards) > 1:
         console.print(f"{sum(result['solved'] for result in results)} of {len(boards)} puzzles solved")
     if not value_head_is_trained(trained):
@@ -108,7 +108,7 @@ def _text(argument: str | None, file: Path | None) -> str:
     return sys.stdin.read()
 
 
-def _show(console: Console, puzzle: Puzzle, board: Tensor, found: Solutions, *, foresees: bool) -> None:
+def _show(console: Console, puzzle: Puzzle, board: Tensor, found: Solutions, *, has_continue_value: bool) -> None:
     from latent_rl.envs.renderer import changes
 
     changed = changes(board, found.answers[:, 0])
@@ -118,9 +118,9 @@ def _show(console: Console, puzzle: Puzzle, board: Tensor, found: Solutions, *, 
     for step, answer in enumerate(found.answers[:, 0]):
         count = int(changed[step].sum())
         last = step == len(found.answers) - 1
-        later = f" ({float(found.foresight[step, 0]):.0%} for the end)" if foresees and not last else ""
+        value = f" (continue value {found.continue_value[step, 0]:.0%})" if has_continue_value and not last else ""
         console.print(
-            f"step {step + 1}: {float(found.confidence[step, 0]):.0%} sure{later}, {found.passes[step]} passes so far, "
+            f"step {step + 1}: {float(found.confidence[step, 0]):.0%} sure{value}, {found.passes[step]} passes so far, "
             f"{f'{count} cells changed (*)' if count else 'no cell changed'}"
         )
         if count or last:
@@ -134,7 +134,7 @@ def _show(console: Console, puzzle: Puzzle, board: Tensor, found: Solutions, *, 
     console.print(f"{verdict}, after {found.passes[-1]} network passes\n")
 
 
-def _as_json(puzzle: Puzzle, board: Tensor, found: Solutions, *, foresees: bool) -> dict[str, Any]:
+def _as_json(puzzle: Puzzle, board: Tensor, found: Solutions, *, has_continue_value: bool) -> dict[str, Any]:
     from latent_rl.reporting.boards import as_line
 
     steps = [
@@ -142,7 +142,7 @@ def _as_json(puzzle: Puzzle, board: Tensor, found: Solutions, *, foresees: bool)
             "answer": as_line(puzzle, answer),
             "solved": bool(found.solved[step, 0]),
             "confidence": float(found.confidence[step, 0]),
-            "confidence_for_the_end": float(found.foresight[step, 0]) if foresees else None,
+            "continue_value": float(found.continue_value[step, 0]) if has_continue_value else None,
             "passes": found.passes[step],
         }
         for step, answer in enumerate(found.answers[:, 0])

@@ -33,6 +33,7 @@ class HaltingFeatures(TensorDictModuleBase):
 
     @torch.no_grad()
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """Write `features`, float32 `[B, F]`, of recursion steps with the keys of `HaltingRule`."""
         best, second = tensordict["logits"].topk(2, dim=-1).values.unbind(-1)
         lead = (best - second).log1p()
         steps = (tensordict["step"] + 1).float()
@@ -69,6 +70,7 @@ class HaltingPolicy(nn.Module):
             nn.init.zeros_(network[-1].bias)
 
     def train(self, mode: bool = True) -> HaltingPolicy:
+        """As for any module, but for the scale of the features, which only `observe` lets follow what is seen."""
         super().train(mode)
         self.scale.eval()
         return self
@@ -103,13 +105,16 @@ class HaltDistribution(Bernoulli):
         self.threshold = threshold
 
     def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 (torch's own signature)
+        """Choices of the given shape before that of `probs`, int64."""
         return super().sample(sample_shape).long()
 
     def log_prob(self, value: Tensor) -> Tensor:
+        """Log-probability of choices, int64 or float, in float32 of their shape."""
         return super().log_prob(value.to(self.probs.dtype))
 
     @property
     def deterministic_sample(self) -> Tensor:
+        """The choice without chance, int64 of the shape of `probs`: 1 above the threshold."""
         return (self.probs > self.threshold).long()
 
 
@@ -151,15 +156,18 @@ class LearnedHalt(HaltingRule):
 
     @classmethod
     def build(cls, context: RuleContext, **options: Any) -> LearnedHalt:
+        """The rule of a model's own halting policy; `ValueError` if it has none."""
         if context.policy is None:
             raise ValueError("there is no halting policy to stop by: give the model one with python -m latent_rl.halt")
         return cls(context.policy, **options)
 
     def decide(self, step: TensorDictBase) -> Tensor:
+        """What the policy chooses on a step, int64 `[B]`."""
         return self.forward(step.copy())["halt"]
 
     @torch.no_grad()
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """Write `features`, `halt` and `halt_log_prob` of the steps into the batch, without gradient."""
         return tensordict.update(self._decision(tensordict.select(*self.in_keys)).select(*self.out_keys))
 
 
@@ -171,4 +179,5 @@ class MethodOf(nn.Module):
         self.policy, self.method = policy, method
 
     def forward(self, features: Tensor) -> Tensor:
+        """The method's value for features `[*B, F]`."""
         return getattr(self.policy, self.method)(features)

@@ -137,8 +137,10 @@ class HaltingLearner:
         return {name: found[name].detach() for name in ("loss_objective", "loss_critic", "entropy", "clip_fraction")}
 
     def state_dict(self) -> dict[str, Any]:
+        """State of policy and optimizer."""
         return {"policy": self.policy.state_dict(), "optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
         self.policy.load_state_dict(state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -82,6 +82,7 @@ class HaltingRule(TensorDictModuleBase):
         """The choice for every row, int64 or bool `[B]`."""
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """Write `halt`, int64 `[B]`, into the step."""
         return tensordict.set("halt", self.decide(tensordict).long())
 
 
@@ -92,6 +93,7 @@ class NeverHalt(HaltingRule):
     in_keys = ["step"]
 
     def decide(self, step: TensorDictBase) -> Tensor:
+        """0 for every row, int64 `[B]`."""
         return torch.zeros_like(step["step"])
 
 
@@ -102,6 +104,7 @@ class AgreeHalt(HaltingRule):
     in_keys = ["answer", "previous"]
 
     def decide(self, step: TensorDictBase) -> Tensor:
+        """Whether no cell of a row changed, bool `[B]`."""
         return (step["answer"] == step["previous"]).all(-1)
 
 
@@ -121,11 +124,13 @@ class CheckedHalt(HaltingRule):
 
     @classmethod
     def build(cls, context: RuleContext, **options: Any) -> CheckedHalt:
+        """The rule of the puzzle in the context; `ValueError` if only its key tells."""
         if context.is_solved is None:
             raise ValueError(f"only its key tells whether an answer of {context.puzzle} is right")
         return cls(context.is_solved, **options)
 
     def decide(self, step: TensorDictBase) -> Tensor:
+        """Whether the puzzle's rule confirms the answer of a row, bool `[B]`."""
         return self.is_solved(step["inputs"], step["answer"])
 
 
@@ -159,11 +164,13 @@ class ConfidentHalt(HaltingRule):
 
     @classmethod
     def build(cls, context: RuleContext, **options: Any) -> ConfidentHalt:
+        """A rule for the episodes of the context; `ValueError` if the value head was not trained."""
         if not context.knows_when_right:
             raise ValueError("it reads the value head, which was not trained")
         return super().build(context, **options)
 
     def decide(self, step: TensorDictBase) -> Tensor:
+        """Whether the value head is sure of a row and exploration lets it stop, bool `[B]`."""
         halt = step["q"][:, 0] > self.least
         if self.exploration and exploration_type() in (None, ExplorationType.RANDOM):
             steps_taken = step["step"] + 1

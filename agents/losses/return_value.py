@@ -48,6 +48,7 @@ class ReturnHead(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, y: Tensor) -> Tensor:
+        """Predicted returns, float32 `[*B, 1]`, of latents `y`, float32 `[*B, P + L, D]`."""
         return self.out(F.silu(self.hidden(y[..., 0, :])))
 
 

@@ -27,6 +27,7 @@ class Linear(nn.Linear):
         super().__init__(in_features, out_features, bias=False)
 
     def reset_parameters(self) -> None:
+        """Draw the weights anew."""
         truncated_normal_(self.weight, 1 / math.sqrt(self.in_features))
 
 
@@ -96,6 +97,7 @@ class SwiGLU(nn.Module):
         self.down = Linear(inner, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """`[*B, width]` to the same shape; with a convolution, `[B, P + R C, width]`."""
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         hidden = F.silu(gate) * up
         return self.down(hidden if self.convolution is None else self.convolution(hidden))
@@ -118,6 +120,7 @@ class Attention(nn.Module):
             self.register_buffer("sin", sin, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """`[B, length, D]` to the same shape."""
         # [B, length, 3 D] -> three of [B, heads, length, head_width]; rows stack all of q, then k, then v.
         query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         if self.rotary:
@@ -151,6 +154,7 @@ class Block(nn.Module):
         self.mlp = SwiGLU(width, expansion, multiple_of, kernel, grid_shape)
 
     def forward(self, x: Tensor) -> Tensor:
+        """`[B, length, D]` to the same shape."""
         if self.attention is not None:
             x = rms_norm(x + self.attention(x))
         else:

@@ -91,6 +91,7 @@ class Arc(Puzzle):
 
     @property
     def num_puzzle_ids(self) -> int:
+        """One row of the embedding table for every view of every task."""
         return len(self.tasks) * self.vote.views
 
     @property
@@ -115,6 +116,7 @@ class Arc(Puzzle):
         ]
 
     def instances(self, split: Split) -> Instances:
+        """The pairs to learn from, or the test inputs; each as view 0 of its task."""
         return self._sets[("train", "test").index(split)]
 
     def is_solved(self, inputs: Tensor, answers: Tensor) -> Tensor:
@@ -122,6 +124,7 @@ class Arc(Puzzle):
         return torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
 
     def augment(self, instances: Instances, generator: torch.Generator) -> Instances:
+        """Every instance in a random view and, with room on the canvas, at a random place."""
         count, device = len(instances), instances.inputs.device
         number = torch.randint(self.vote.views, (count,), generator=generator, device=device)
         view = self.vote.augmentation(number)

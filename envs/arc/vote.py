@@ -37,6 +37,7 @@ class ArcVote(Vote):
 
     @property
     def questions(self) -> Sequence[Question]:
+        """The test inputs, in the order of the test instances."""
         return self.puzzle.questions
 
     def view(self, instances: Instances, number: Tensor) -> Instances:
@@ -48,6 +49,7 @@ class ArcVote(Vote):
         return self.augmentation(number).undo(answers)
 
     def grids(self, answers: Tensor, number: Tensor) -> list[np.ndarray]:
+        """Answers int64 `[B, L]` to views `number`, as grids of the tasks themselves."""
         return decode(self.undo(answers, number))
 
     def augmentation(self, number: Tensor) -> Augmentation:

@@ -108,7 +108,7 @@ def _flood(free: np.ndarray, start: np.ndarray, rows: int, columns: int) -> tupl
 
 
 def _pack(fields: np.ndarray) -> np.ndarray:
-    """bool `[cells, B]` to uint64 `[cells, ceil(B / 64)]`, the last word filled up with zeros."""
+    """Booleans `[cells, B]` to uint64 `[cells, ceil(B / 64)]`, the last word filled up with zeros."""
     padded = np.pad(fields, ((0, 0), (0, -fields.shape[1] % 64)))
     return np.ascontiguousarray(np.packbits(padded, axis=1)).view(np.uint64)
 

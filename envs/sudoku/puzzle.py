@@ -125,6 +125,7 @@ class Sudoku(Puzzle):
             )
 
     def is_solved(self, inputs: Tensor, answers: Tensor) -> Tensor:
+        """Whether rows, columns and boxes hold every digit once and the givens are kept, bool `[B]`."""
         size, (rows, columns) = self.size, self.box_shape
         is_digit = ((answers > BLANK) & (answers < self.vocab_size)).all(-1)
         keeps_givens = ((inputs == answers) | (inputs <= BLANK)).all(-1)
@@ -136,6 +137,7 @@ class Sudoku(Puzzle):
         return is_digit & keeps_givens & (sums == 2**size - 1).flatten(1).all(-1)
 
     def augment(self, instances: Instances, generator: torch.Generator) -> Instances:
+        """Boards under random symmetries of the rule: digits, bands, lines, diagonal; as given with `augment=False`."""
         if not self._augments:
             return instances
         count, device = len(instances), instances.inputs.device

@@ -35,6 +35,7 @@ class Parser(argparse.ArgumentParser):
         return self.parse_intermixed_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
+        """Leave with exit code 2 and one line."""
         unknown = message.removeprefix("unrecognized arguments: ")
         if unknown != message:
             message = f"unknown option {unknown}{nearest(unknown.split('=')[0], self._option_string_actions)}"

@@ -1,4 +1,4 @@
-"""Putting a configuration together: schema defaults < scheme < preset < command line."""
+"""Putting a configuration together: schema defaults < scheme < preset (over its base) < command line."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ def scheme_names() -> list[str]:
 def load_config(source: str = DEFAULT_PRESET, overrides: Sequence[str] = ()) -> Config:
     """A configuration from a preset's name or a YAML file, with `dotted.key=value` overrides.
 
-    An override that names another puzzle (`env.id`) drops the preset's `env.options`.
+    A preset may name another one as its `base` and say only what differs. A preset or an override that names another
+    puzzle (`env.id`) drops the `env.options` of what it is laid over.
 
     Raises:
         UserError: on a missing or malformed file, an unknown key, scheme or loss, or a value of the wrong type.
     """
-    preset = _read(source, folder="", kind="preset")
+    preset = _read_preset(source)
     changes = parse_overrides(overrides)
     scheme = changes.get("scheme", preset.get("scheme", Config.model_fields["scheme"].default))
     if not isinstance(scheme, str):
@@ -44,8 +45,7 @@ def load_config(source: str = DEFAULT_PRESET, overrides: Sequence[str] = ()) -> 
     name = Path(source).stem
     puzzle_id = _puzzle_id(changes)
     if puzzle_id is not None and puzzle_id != _puzzle_id(preset):
-        # Another puzzle than the preset's: the preset's arguments of the puzzle mean nothing to it.
-        preset = {**preset, "env": {key: value for key, value in preset.get("env", {}).items() if key != "options"}}
+        preset = _without_puzzle_options(preset)
         name = re.sub(r"-v\d+$", "", re.split(r"[:/]", puzzle_id)[-1]).lower()
     # The schema's own terms lie at the bottom: validation would give up all of them where a file names one.
     defaults = Config().model_dump(include={"loss": {"terms"}})
@@ -54,6 +54,31 @@ def load_config(source: str = DEFAULT_PRESET, overrides: Sequence[str] = ()) -> 
         seed = merged.get("seed", Config.model_fields["seed"].default)
         merged["name"] = f"{name}-{Path(scheme).stem}-{seed}"
     return complete(validate(merged))
+
+
+def _read_preset(source: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A preset, laid over the one that its `base` names, if any; `above` are those that build on this one."""
+    if source in above:
+        raise UserError(f"base: a preset cannot build on itself: {' -> '.join((*above, source))}")
+    try:
+        preset = _read(source, folder="", kind="preset")
+    except UserError as error:
+        raise UserError(f"{above[-1]}, base: {error}" if above else str(error)) from None
+    base = preset.pop("base", None)
+    if base is None:
+        return preset
+    if not isinstance(base, str):
+        raise UserError(f"{source}, base: expected the name or the file of a preset, got {base!r}")
+    below = _read_preset(base, (*above, source))
+    below.pop("name", None)  # it names the runs of the base, and would have both write into one folder
+    if _puzzle_id(preset) not in (None, _puzzle_id(below)):
+        below = _without_puzzle_options(below)
+    return merge(below, preset)
+
+
+def _without_puzzle_options(preset: Mapping[str, Any]) -> dict[str, Any]:
+    """A preset for another puzzle than its own, to which its arguments of the puzzle mean nothing."""
+    return {**preset, "env": {key: value for key, value in preset.get("env", {}).items() if key != "options"}}
 
 
 def _puzzle_id(values: Mapping[str, Any]) -> str | None:

@@ -25,7 +25,7 @@ from latent_rl.measuring.plan import (
 )
 from latent_rl.measuring.searching import SearchEvaluation, evaluate_search
 from latent_rl.measuring.solutions import Solutions, solve
-from latent_rl.measuring.stopping import continue_value_is_trained, stopping_rule, value_head_is_trained
+from latent_rl.measuring.stopping import has_continue_value, stopping_rule, value_head_is_trained
 from latent_rl.measuring.tradeoff import Averaged, Point, average, measure_policy, measure_rules
 from latent_rl.measuring.votes import Election, elect, hold_vote
 
@@ -55,12 +55,12 @@ __all__ = [
     "average",
     "budget_overrides",
     "check_same_settings",
-    "continue_value_is_trained",
     "differing_settings",
     "elect",
     "evaluate",
-    "hold_vote",
     "evaluate_search",
+    "has_continue_value",
+    "hold_vote",
     "make_plans",
     "measure_policy",
     "measure_rules",

@@ -63,8 +63,8 @@ class Analysis:
             confidence, with the number of answers, their mean confidence, the share that was right, and the share
             that was right after the last step, had one gone on.
         calibration_error_by_step: expected calibration error of the answers after each step.
-        continue_reliability: the value head's "it will be right in the end" after every step but the last, against the
-            truth, rows as in `reliability` with one outcome; empty if the model has not learned it.
+        continue_reliability: the continue value ("it will be right in the end") after every step but the last, against
+            the truth, rows as in `reliability` with one outcome; empty if the model has not learned it.
     """
 
     puzzles: int
@@ -93,6 +93,7 @@ class Analysis:
 
     @property
     def steps(self) -> int:
+        """Recursion steps that were taken."""
         return len(self.passes_by_step)
 
     @property
@@ -102,7 +103,7 @@ class Analysis:
 
     @property
     def continue_calibration_error(self) -> float | None:
-        """The same of "it will be right in the end"; None if the model has not learned it."""
+        """The same of the continue value, "it will be right in the end"; None if the model has not learned it."""
         return expected_calibration_error(self.continue_reliability) if self.continue_reliability else None
 
     @property
@@ -133,7 +134,7 @@ def analyze(
     batch_size: int,
     ledger: Ledger,
     weights: tuple[float, ...] = GUIDANCE_WEIGHTS,
-    foresees: bool = False,
+    has_continue_value: bool = False,
     on_progress: Callable[[int], object] | None = None,
 ) -> Analysis:
     """Let the reasoner take `max_steps` recursion steps on every instance and measure what each step did.
@@ -148,7 +149,7 @@ def analyze(
         batch_size: instances in work at the same time.
         ledger: watches the reasoner's network.
         weights: of the guidance sweep.
-        foresees: whether the second output of the q head was trained (`ContinueValueLoss`).
+        has_continue_value: whether the second output of the q head was trained (`ContinueValueLoss`).
         on_progress: called after each batch with its number of puzzles.
     """
     passes = torch.zeros(max_steps, dtype=torch.int64)
@@ -162,7 +163,7 @@ def analyze(
             passes[step] += ledger.forward["eval"] - spent
             answers = after.logits.argmax(-1)
             found = _readout(puzzle, batch, old_answers, answers) | _movement(batch, before, after, weights)
-            found["confidence"], found["foresight"] = after.q.sigmoid().unbind(-1)
+            found["confidence"], found["continue_value"] = after.q.sigmoid().unbind(-1)
             steps.append({name: values.float().cpu() for name, values in found.items()})
             before, old_answers = after, answers
         parts.append({name: torch.stack([one[name] for one in steps]) for name in steps[0]})
@@ -204,8 +205,8 @@ def analyze(
         calibration_error_by_step=[
             expected_calibration_error(reliability(*pair)) for pair in zip(sure, right, strict=True)
         ],
-        continue_reliability=reliability(found["foresight"][:-1].flatten(), in_the_end[:-1].flatten())
-        if foresees and max_steps > 1
+        continue_reliability=reliability(found["continue_value"][:-1].flatten(), in_the_end[:-1].flatten())
+        if has_continue_value and max_steps > 1
         else [],
     )
 

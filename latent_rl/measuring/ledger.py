@@ -49,9 +49,11 @@ class Ledger:
         return self.forward["collect"] + self.forward["update"]
 
     def state_dict(self) -> dict[str, dict[str, int]]:
+        """Passes by phase, forward and backward."""
         return {"forward": dict(self.forward), "backward": dict(self.backward)}
 
     def load_state_dict(self, state: dict[str, dict[str, int]]) -> None:
+        """Go on from what `state_dict` gave."""
         self.forward = Counter(state["forward"])
         self.backward = Counter(state["backward"])
 

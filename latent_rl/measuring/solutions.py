@@ -19,7 +19,7 @@ class Solutions:
     Attributes:
         answers: int64 `[S, B, L]`.
         confidence: float32 `[S, B]`, the value head's probability that the answer is right.
-        foresight: float32 `[S, B]`, the same that it will be right after the last step; noise unless it was trained.
+        continue_value: float32 `[S, B]`, the same that it will be right after the last step; noise unless trained.
         solved: bool `[S, B]`, whether the puzzle's own rule confirms the answer.
         passes: network passes spent on one puzzle up to each step, as the ledger counted them.
         margins: float32 `[S, B]`, advantage margin of each step, or None if the solutions were not given.
@@ -27,7 +27,7 @@ class Solutions:
 
     answers: Tensor
     confidence: Tensor
-    foresight: Tensor
+    continue_value: Tensor
     solved: Tensor
     passes: list[int]
     margins: Tensor | None = None
@@ -54,7 +54,7 @@ def solve(
         raise ValueError(f"with a halting rule one puzzle is solved at a time, got {len(inputs)}")
     inputs = inputs.to(reasoner.initial_y.device)
     puzzle_ids = puzzle.ids_of(inputs)
-    answers, confidence, foresight, solved, passes, margins = [], [], [], [], [], []
+    answers, confidence, continue_value, solved, passes, margins = [], [], [], [], [], []
     ledger = Ledger()
     watch = ledger.watch(reasoner.network)
     try:
@@ -64,7 +64,7 @@ def solve(
                 answers.append(taken.answer.cpu())
                 now, later = taken.output.q.sigmoid().cpu().unbind(-1)
                 confidence.append(now)
-                foresight.append(later)
+                continue_value.append(later)
                 solved.append(puzzle.is_solved(inputs, taken.answer).cpu())
                 passes.append(ledger.forward["eval"] // len(inputs))
                 if solutions is not None:
@@ -74,7 +74,7 @@ def solve(
     return Solutions(
         torch.stack(answers),
         torch.stack(confidence),
-        torch.stack(foresight),
+        torch.stack(continue_value),
         torch.stack(solved),
         passes,
         torch.stack(margins) if margins else None,

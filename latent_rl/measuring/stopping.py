@@ -30,6 +30,6 @@ def value_head_is_trained(trained: TrainedModel) -> bool:
     return trained.config.loss.weight("solved") > 0
 
 
-def continue_value_is_trained(trained: TrainedModel) -> bool:
-    """Whether the second output of the q head means anything: it learned "right in the end, if I go on"."""
+def has_continue_value(trained: TrainedModel) -> bool:
+    """Whether a model has a continue value: the second output of its q head learned "right in the end, if I go on"."""
     return trained.config.loss.weight("continue") > 0

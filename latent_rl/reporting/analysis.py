@@ -212,7 +212,7 @@ def _calibration(found: Analysis) -> str:
         f"{found.calibration_error_by_step[-1]:.1%}. By the end {later:.1%} would be right."
     )
     if found.continue_calibration_error is not None:
-        text += f" Asked for the end it is off by {found.continue_calibration_error:.1%} (expected calibration error)."
+        text += f" The continue value is off by {found.continue_calibration_error:.1%} (expected calibration error)."
     if found.calibration_error > 0.05:
         return f"{text} It cannot be taken at its word (or it was never trained)."
     return text

@@ -218,10 +218,8 @@ def calibration(found: Analysis) -> Figure:
     title = f"expected calibration error {found.calibration_error:.1%}"
     if found.continue_reliability:
         _, expects, comes = zip(*(row for row in found.continue_reliability if row[0]), strict=True)
-        axes.plot(
-            expects, comes, "D-", color=GREEN, markersize=5, label='"right in the end": right after the last step'
-        )
-        title += f" now, {found.continue_calibration_error:.1%} for the end"
+        axes.plot(expects, comes, "D-", color=GREEN, markersize=5, label="continue value: right in the end")
+        title += f" now, {found.continue_calibration_error:.1%} of the continue value"
     axes.plot(sure, later, "s--", color=ORANGE, label='"right now": right in the end')
     percent_axis(axes, "share of answers that are right")
     axes.set_title(title)
@@ -239,9 +237,11 @@ class SparseSymLog(Locator):
     """Ticks at powers of ten from 0.01 on, in both directions, and at 0."""
 
     def __call__(self) -> list[float]:
+        """Where ticks stand for the axis as it is seen now."""
         low, high = self.axis.get_view_interval()
         return self.tick_values(low, high)
 
     def tick_values(self, vmin: float, vmax: float) -> list[float]:
+        """Where ticks stand between two values."""
         powers = [10.0**exponent for exponent in range(-2, 7)]
         return [tick for tick in (*(-power for power in reversed(powers)), 0.0, *powers) if vmin <= tick <= vmax]

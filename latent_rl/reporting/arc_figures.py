@@ -20,8 +20,10 @@ VERDICT_COLOURS: dict[Verdict, str] = {"right": GREEN, "wrong": VERMILLION, "und
 
 
 def verdict(election: Election, number: int) -> Verdict:
-    """Whether a test input was answered right in two attempts; if not, undecided if nobody knows the answer or the
-    leading grid got less than half of the votes, else wrong."""
+    """Whether a test input was answered right in two attempts.
+
+    If not: undecided if nobody knows the answer or the leading grid got less than half of the votes, else wrong.
+    """
     ballot, answer = election.ballots[number], election.questions[number].answer
     leader = ballot.attempts[0]
     if answer is not None and any(np.array_equal(attempt, answer) for attempt in ballot.attempts):

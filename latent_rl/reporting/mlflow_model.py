@@ -48,6 +48,7 @@ class PuzzleSolver(mlflow.pyfunc.PythonModel):
     """Answers puzzles given as text. Runs on the best device that it finds."""
 
     def load_context(self, context: Any) -> None:
+        """Load the checkpoint that was logged with the model, and its puzzle."""
         self._trained = load_model(Path(context.artifacts[CHECKPOINT]), choose_device("auto"))
         self._puzzle = build_puzzle(self._trained.config)
         accelerate(self._trained.reasoner, self._trained.config.model_copy(update={"compile": False}))

@@ -126,6 +126,7 @@ class Tracker(NullTracker):
         return cls(client, run.info.run_id, uri)
 
     def metrics(self, values: Mapping[str, Any], step: int) -> None:
+        """Take in metrics of a step; they are sent beside training, many at a time."""
         from mlflow.entities import Metric
 
         now = int(time.time() * 1000)
@@ -136,12 +137,15 @@ class Tracker(NullTracker):
                 self._send()
 
     def figure(self, name: str, figure: Figure) -> None:
+        """Log a figure under `figures/`."""
         self._try(lambda: self._client.log_figure(self.run_id, figure, f"figures/{name}.png"), f"figure {name}")
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Log a file, into a folder of the artifacts if one is named."""
         self._try(lambda: self._client.log_artifact(self.run_id, str(path), folder), path.name)
 
     def model(self, checkpoint: Path, puzzle: Puzzle) -> None:
+        """Log the trained model, so that MLflow can load it and solve puzzles."""
         from latent_rl.reporting.mlflow_model import log_model
 
         self._try(lambda: log_model(checkpoint, puzzle), "the model")

@@ -140,9 +140,11 @@ class History:
         self.milestones.append(Milestone(spent.updates, spent.seconds, spent.passes, evaluation))
 
     def state_dict(self) -> dict[str, Any]:
+        """The milestones as plain values, which JSON can hold."""
         return {"milestones": [asdict(milestone) for milestone in self.milestones]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
         self.milestones = [Milestone.from_dict(milestone) for milestone in state["milestones"]]
 
     def write(self, run_dir: Path) -> Path:

@@ -65,9 +65,11 @@ class Collection:
         )
 
     def state_dict(self) -> dict[str, Any]:
+        """Where every row's episode stands, and how many were finished."""
         return {"environment": self.environment.vector.state_dict(), "finished_puzzles": int(self._finished)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
         # The policy's weights may be other ones by now than those that the environment was made with.
         self.environment.vector.start_from(self._policy.reasoner.initial_y, self._policy.reasoner.initial_z)
         self.environment.vector.load_state_dict(state["environment"])

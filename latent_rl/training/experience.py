@@ -20,6 +20,7 @@ class FusedExperience:
         self.graph = graph
 
     def __call__(self, batch: TensorDictBase) -> Iterator[TensorDictBase]:
+        """The collected steps `[B, 1]` as one batch `[B]`, with `logits` and `q` in the graph."""
         if batch.ndim != 2 or batch.shape[1] != 1:
             raise ValueError(f"fused experience is one collected step, [num_envs, 1]; got {list(batch.shape)}")
         output = self.graph.take()
@@ -51,6 +52,7 @@ class ReplayExperience:
         self._buffer: TensorDictReplayBuffer | None = None
 
     def __call__(self, batch: TensorDictBase) -> Iterator[TensorDictBase]:
+        """Minibatches `[M]` of the trajectories `[num_envs, steps]`, taken again with `logits` and `q` in the graph."""
         for prepare in self.prepare:
             prepare(batch)
         steps = batch.reshape(-1)

@@ -125,6 +125,7 @@ class NoHalting:
         return {}
 
     def state_dict(self) -> dict[str, Any]:
+        """Nothing to save."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -164,10 +165,12 @@ class ConcurrentHalting:
         return {f"halting_{name}": value for name, value in found.items()}
 
     def state_dict(self) -> dict[str, Any]:
+        """The learner's state and the steps that it has not learned from yet."""
         seen = [dict(step.flatten_keys(".").items()) for step in self._seen]
         return {"learner": self.learner.state_dict(), "seen": seen}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave, also as version 0.1.0 saved it."""
         self.learner.load_state_dict(state["learner"])
         self._seen = [self._restored(step) for step in state["seen"]]
 

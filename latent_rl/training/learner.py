@@ -80,6 +80,7 @@ class Learner:
         return self.averaged.module
 
     def state_dict(self) -> dict[str, Any]:
+        """Weights and their average, the losses' heads, optimizers, schedules, and the count of updates."""
         return {
             "updates": self.updates,
             "reasoner": compact_state(self.reasoner),
@@ -90,6 +91,7 @@ class Learner:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
         self.updates = state["updates"]
         load_compact_state(self.reasoner, state["reasoner"])
         # The table that both share was loaded with the reasoner.

@@ -30,9 +30,11 @@ class Clock:
         self.seconds += time.perf_counter() - self._started
 
     def state_dict(self) -> dict[str, float]:
+        """The seconds that count."""
         return {"seconds": self.seconds}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
         self.seconds = state["seconds"]
 
 

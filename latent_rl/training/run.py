@@ -36,9 +36,11 @@ from latent_rl.training.parts import (
 class Stateful(Protocol):
     """What a checkpoint can hold."""
 
-    def state_dict(self) -> Mapping[str, Any]: ...
+    def state_dict(self) -> Mapping[str, Any]:
+        """What `load_state_dict` needs to go on from here."""
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> object: ...
+    def load_state_dict(self, state: Mapping[str, Any]) -> object:
+        """Go on from what `state_dict` gave."""
 
 
 @dataclass(frozen=True)

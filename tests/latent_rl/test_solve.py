@@ -79,7 +79,7 @@ def test_a_solved_puzzle_step_by_step(capsys, known, tmp_path) -> None:
     text = capsys.readouterr().out
     blanks = int((test.inputs[0] == 1).sum())
     assert text.count("*") == blanks + text.count("(*)")  # every blank is filled, and marked, exactly once
-    assert "step 1: 12% sure (50% for the end), 3 passes so far, no cell changed" in text
+    assert "step 1: 12% sure (continue value 50%), 3 passes so far, no cell changed" in text
     assert "step 3: 88% sure, 9 passes so far" in text
     assert "solved: the puzzle's own rule confirms the answer, after 9 network passes" in text
     assert "\x1b" not in text  # no colour codes outside of a terminal
@@ -88,6 +88,7 @@ def test_a_solved_puzzle_step_by_step(capsys, known, tmp_path) -> None:
     assert result["answer"] == as_line(puzzle, test.solution[0])
     assert result["solved"] is True and result["passes"] == 9
     assert [step["solved"] for step in result["steps"]] == [False, False, True]
+    assert [step["continue_value"] for step in result["steps"]] == [0.5, 0.5, 0.5]
     assert (tmp_path / "steps.png").read_bytes().startswith(b"\x89PNG")
 
 

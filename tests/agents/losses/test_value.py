@@ -208,5 +208,5 @@ def test_the_continue_value_learns_which_states_end_well():
         optimizer.zero_grad()
         loss(batch)["loss_continue"].backward()
         optimizer.step()
-    foresight = reasoner.q_logits(y[:, 0])[:, 1].sigmoid()
-    assert foresight[0] > 0.9 and foresight[1] < 0.1
+    continue_value = reasoner.q_logits(y[:, 0])[:, 1].sigmoid()
+    assert continue_value[0] > 0.9 and continue_value[1] < 0.1

@@ -131,3 +131,88 @@ def test_another_rule_or_other_targets_drop_the_options_of_those_before() -> Non
     assert merge(below, {"targets": {"k": 2}}) == {"targets": {"name": "a", "k": 2}}
     other = {"optimizer": {"name": "adamw", "lr": 1.0}}
     assert merge(other, {"optimizer": {"name": "muon"}}) == {"optimizer": {"name": "muon", "lr": 1.0}}
+
+
+def differences(preset: str, other: str) -> dict[str, object]:
+    ours, theirs = (flatten(load_config(one)) for one in (preset, other))
+    assert ours.keys() == theirs.keys()
+    return {key: value for key, value in ours.items() if value != theirs[key]}
+
+
+def test_a_preset_with_a_base_says_only_what_differs() -> None:
+    assert differences("arc-agi-2", "arc-agi-1") == {
+        "name": "arc-agi-2-pi-0",
+        "env.options.train": ["data/arc-agi-2/training", "data/concept-arc/corpus"],
+        "env.options.test": "data/arc-agi-2/evaluation",
+    }
+    assert differences("sudoku-hard-gpu", "sudoku-hard") == {
+        "name": "sudoku-hard-gpu-pi-0",
+        "device": "cuda",
+        "bf16": True,
+        "compile": True,
+        "network.width": 512,
+        "network.layers": 2,
+        "network.heads": 8,
+        "network.multiple_of": 256,
+        "collector.num_envs": 768,
+        "optimizer.lr": 3e-4,
+        "optimizer.weight_decay": 1.0,
+        "optimizer.warmup_updates": 500,
+        "optimizer.ema_decay": 0.999,
+        "budget.seconds": 540.0,
+        "evaluation.every_updates": 2000,
+        "evaluation.puzzles": 1000,
+    }
+
+
+@pytest.fixture
+def presets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def write(**texts: str) -> None:
+        for name, text in texts.items():
+            (tmp_path / f"{name}.yaml").write_text(text)
+
+    return write
+
+
+def test_bases_may_be_files_and_have_bases(presets) -> None:
+    presets(
+        low="base: sudoku-6x6\nname: mine\nscheme: dis\noptimizer: {lr: 1e-4}\nenv: {options: {seed: 5}}\n",
+        high="base: low.yaml\noptimizer: {lr: 2e-4}\nenv: {options: {train: 7}}\n",
+    )
+    config, bottom = load_config("high.yaml", ["env.options.test=9"]), load_config("sudoku-6x6")
+    assert config.env.options == {**bottom.env.options, "seed": 5, "train": 7, "test": 9}
+    assert config.optimizer.lr == pytest.approx(2e-4) and config.network.width == bottom.network.width
+    assert config.scheme == "dis"
+    assert config.name == "high-dis-0"  # a name is the run's own: two runs with one would share a folder
+    assert load_config("low.yaml").name == "mine"
+
+
+def test_a_preset_for_another_puzzle_drops_the_options_of_its_base(presets) -> None:
+    presets(mine="base: sudoku-6x6\nenv: {id: latent_rl/NQueens-v0, options: {size: 8}}\n")
+    config = load_config("mine.yaml")
+    assert config.env.options == {"size": 8}
+    assert config.network == load_config("sudoku-6x6").network
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("base: sudoku-4x5", r"mine.yaml, base: unknown preset 'sudoku-4x5'; did you mean 'sudoku-4x4'"),
+        ("base: none.yaml", r"mine.yaml, base: config file none.yaml does not exist"),
+        ("base: [sudoku-4x4]", r"mine.yaml, base: expected the name or the file of a preset, got \['sudoku-4x4'\]"),
+        ("base: mine.yaml", r"a preset cannot build on itself: mine.yaml -> mine.yaml"),
+        ("base: other.yaml", r"a preset cannot build on itself: mine.yaml -> other.yaml -> mine.yaml"),
+    ],
+)
+def test_mistakes_in_a_base_are_told_in_one_line(presets, text: str, message: str) -> None:
+    presets(mine=text, other="base: mine.yaml")
+    with pytest.raises(UserError, match=message) as caught:
+        load_config("mine.yaml")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_base_belongs_to_files_of_presets() -> None:
+    with pytest.raises(UserError, match="unknown config key 'base'"):
+        load_config("sudoku-4x4", ["base=sudoku-6x6"])

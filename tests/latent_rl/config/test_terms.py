@@ -14,7 +14,7 @@ from latent_rl.config import dump, flatten, load_config, load_resolved, validate
 from latent_rl.config.loading import scheme_names
 from latent_rl.config.terms import MOVED
 from latent_rl.errors import UserError
-from latent_rl.measuring import continue_value_is_trained, value_head_is_trained
+from latent_rl.measuring import has_continue_value, value_head_is_trained
 from latent_rl.storage import load_model
 
 RETURN = ["collector.mode=replay", "loss.terms.solved=null", "loss.terms.return.weight=0.5"]
@@ -167,9 +167,9 @@ def test_a_model_file_of_an_earlier_version_loads(tmp_path: Path) -> None:
     content["config"]["loss"] = yaml.safe_load(f"loss:{SOLVED}")["loss"]
     torch.save(content, file)
     trained = load_model(tmp_path / "run")
-    assert value_head_is_trained(trained) and continue_value_is_trained(trained)
+    assert value_head_is_trained(trained) and has_continue_value(trained)
     assert trained.config.loss.terms["policy"].options["targets"] == "diffusion"
     content["config"]["loss"]["value"] |= {"target": "return", "continue_weight": 0.0}
     torch.save(content, file)
     trained = load_model(tmp_path / "run")
-    assert not value_head_is_trained(trained) and not continue_value_is_trained(trained)
+    assert not value_head_is_trained(trained) and not has_continue_value(trained)

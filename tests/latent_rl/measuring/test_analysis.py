@@ -114,16 +114,16 @@ def test_the_value_heads_word_is_held_against_the_truth(cache) -> None:
     assert found.calibration_error == pytest.approx((0.1192 + 0.5 + 0.1192) / 3, abs=1e-4)
     text = " ".join(findings(found))
     assert "the value head expects 50.0% to be right, and 33.3% are" in text and "cannot be taken at its word" in text
-    assert found.continue_calibration_error is None and "for the end" not in text
+    assert found.continue_calibration_error is None and "continue value" not in text
 
 
-def test_its_word_for_the_end_is_held_against_the_end(cache) -> None:
+def test_the_continue_value_is_held_against_the_end(cache) -> None:
     """The oracle's continue logit is 0 after every step, and it is right in the end: 50% off, the last step aside."""
-    found, _ = measured(oracle(tiny_config(cache)), foresees=True)
+    found, _ = measured(oracle(tiny_config(cache)), has_continue_value=True)
     assert [row for row in found.continue_reliability if row[0]] == [[2 * TEST_PUZZLES, 0.5, 1.0]]
     assert found.continue_calibration_error == 0.5
-    assert "Asked for the end it is off by 50.0%" in " ".join(findings(found))
-    assert "50.0% for the end" in calibration(found).axes[0].get_title()
+    assert "The continue value is off by 50.0%" in " ".join(findings(found))
+    assert "50.0% of the continue value" in calibration(found).axes[0].get_title()
 
 
 def test_a_step_that_forgets_shows_in_the_oracle_curve_and_in_the_margin(cache) -> None:
