@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 import pkgutil
+import reprlib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, get_type_hints
 
@@ -30,9 +32,10 @@ def find(table: Mapping[str, type[Kind]], name: object, base: type[Kind], what: 
     if isinstance(name, str) and ":" in name:
         try:
             found = pkgutil.resolve_name(name)
-        except (ImportError, AttributeError, ValueError) as error:
+        except (Exception, SystemExit) as error:
+            # Whatever somebody's module does when it is imported.
             raise OptionError(f"{what} {name!r} cannot be imported: {' '.join(str(error).split())}") from None
-    elif name in table:
+    elif isinstance(name, str) and name in table:
         found = table[name]
     else:
         raise OptionError(f"unknown {what} {name!r}{nearest(name, table)} (or give my_package.my_module:MyClass)")
@@ -70,12 +73,18 @@ def check_options(kind: type, options: Mapping[str, Any], beside: Iterable[str] 
 
 def _checked(name: str, value: Any, hint: Any) -> Any:
     try:
-        return TypeAdapter(hint).validate_python(value)
+        checked = TypeAdapter(hint).validate_python(value)
+        if isinstance(value, bool) and not isinstance(checked, bool) and isinstance(checked, int | float):
+            raise OptionError(f"{name}: expected a number, got {value}")
+        if isinstance(checked, float) and not math.isfinite(checked):
+            raise OptionError(f"{name}: expected a finite number, got {value!r}")
+        return checked
     except ValidationError as error:
         first = error.errors()[0]
         if first["type"] == "value_error":
             raise OptionError(f"{name}: {first['ctx']['error']}") from None
-        raise OptionError(f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}") from None
+        got = reprlib.repr(first["input"])
+        raise OptionError(f"{name}: {first['msg'][0].lower()}{first['msg'][1:]}, got {got}") from None
 
 
 def nearest(name: object, known: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from latent_rl.envs.registration import register_puzzle, registered_ids
 
 if TYPE_CHECKING:
     from latent_rl.envs.check import check_puzzle
-    from latent_rl.envs.making import make_puzzle, puzzle_from_id
+    from latent_rl.envs.making import make_puzzle, paths_of, puzzle_from_id
     from latent_rl.envs.mdp import (
         ACTION_KEYS,
         KEYS,
@@ -55,6 +55,7 @@ __all__ = [
     "check_disjoint",
     "check_puzzle",
     "make_puzzle",
+    "paths_of",
     "puzzle_from_id",
     "register_puzzle",
     "registered_ids",
@@ -64,7 +65,7 @@ __all__ = [
 # program's `--help` pass through here.
 _LATE = {
     "check": ["check_puzzle"],
-    "making": ["make_puzzle", "puzzle_from_id"],
+    "making": ["make_puzzle", "paths_of", "puzzle_from_id"],
     "mdp": [
         "ACTION_KEYS",
         "KEYS",

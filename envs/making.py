@@ -11,6 +11,7 @@ from typing import Any
 import gymnasium
 
 from latent_rl.envs.errors import PuzzleError
+from latent_rl.envs.options import check_types, path_options
 from latent_rl.envs.puzzle import Puzzle
 from latent_rl.envs.registration import is_class_path, registered_ids
 
@@ -24,20 +25,17 @@ def puzzle_from_id(id: str, **options: Any) -> Puzzle:
         PuzzleError: if the module cannot be imported, nothing is registered under the id (the message names the
             nearest known one), or the puzzle does not take an option.
     """
-    module, colon, name = id.rpartition(":")
-    if colon:
-        _import(module, where=id)
-    if name not in registered_ids():
-        raise PuzzleError(f"no puzzle is registered as {name!r}" + _suggestion(name, registered_ids()))
-    return make_puzzle(gymnasium.registry[name].kwargs["puzzle"], **options)
+    return make_puzzle(_registered(id), **options)
 
 
 def make_puzzle(puzzle: Puzzle | Callable[..., Puzzle] | str, **options: Any) -> Puzzle:
     """A puzzle from what a registration or a user gives: the puzzle itself, its class, `"module:Class"`, or an id.
 
+    Options are held against the annotations of the constructor: see `latent_rl.envs.options`.
+
     Raises:
-        PuzzleError: if nothing is registered under the id, or the class cannot be found or does not take an option
-            (the message names those it takes).
+        PuzzleError: if nothing is registered under the id, or the class cannot be found, does not take an option
+            (the message names those it takes) or takes none of this type.
     """
     if isinstance(puzzle, Puzzle):
         if options:
@@ -47,10 +45,29 @@ def make_puzzle(puzzle: Puzzle | Callable[..., Puzzle] | str, **options: Any) ->
         return puzzle_from_id(puzzle, **options)
     factory = _load(puzzle) if isinstance(puzzle, str) else puzzle
     _check_options(factory, options)
-    made = factory(**options)
+    made = factory(**check_types(_name(factory), factory, options))
     if not isinstance(made, Puzzle):
         raise PuzzleError(f"{_name(factory)} made a {type(made).__name__}, which is no Puzzle")
     return made
+
+
+def paths_of(id: str) -> list[str]:
+    """Which options of the puzzle registered under an id name files or folders.
+
+    Raises:
+        PuzzleError: as `puzzle_from_id`.
+    """
+    puzzle = _registered(id)
+    return path_options(_load(puzzle) if isinstance(puzzle, str) else puzzle)
+
+
+def _registered(id: str) -> Callable[..., Puzzle] | str:
+    module, colon, name = id.rpartition(":")
+    if colon:
+        _import(module, where=id)
+    if name not in registered_ids():
+        raise PuzzleError(f"no puzzle is registered as {name[:100]!r}" + _suggestion(name, registered_ids()))
+    return gymnasium.registry[name].kwargs["puzzle"]
 
 
 def _load(where: str) -> Callable[..., Puzzle]:
@@ -64,18 +81,23 @@ def _load(where: str) -> Callable[..., Puzzle]:
 def _import(module: str, where: str) -> Any:
     try:
         return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise PuzzleError(f"{where}: {error}") from error
+    except (Exception, SystemExit) as error:
+        # Whatever somebody's module does when it is imported: an error in it is told by its type too.
+        kind = "" if isinstance(error, ModuleNotFoundError) else f"{type(error).__name__}: "
+        raise PuzzleError(f"{where}: {kind}{' '.join(str(error).split())}") from error
 
 
 def _check_options(factory: Callable[..., Puzzle], options: dict[str, Any]) -> None:
     """Compare keywords with the signature before the call, so that a TypeError from inside is never mistaken."""
-    parameters = inspect.signature(factory).parameters.values()
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        raise PuzzleError(f"{_name(factory)} is no Puzzle class") from None
     known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     unknown = [] if takes_any else [name for name in options if name not in known]
     if unknown:
-        raise PuzzleError(f"{_name(factory)} has no option {unknown[0]!r}" + _suggestion(unknown[0], known))
+        raise PuzzleError(f"{_name(factory)} has no option {unknown[0][:100]!r}" + _suggestion(unknown[0], known))
     required = [p.name for p in parameters if p.name in known and p.default is p.empty]
     missing = [name for name in required if name not in options]
     if missing:
@@ -88,6 +110,6 @@ def _name(factory: Callable[..., Puzzle]) -> str:
 
 def _suggestion(name: str, known: list[str]) -> str:
     """The end of an error message: the nearest known name, if one is near, and all of them."""
-    nearest = difflib.get_close_matches(name, known, n=1)
+    nearest = difflib.get_close_matches(name[:100], known, n=1)
     did_you_mean = f"; did you mean {nearest[0]!r}?" if nearest else ";"
     return f"{did_you_mean} known: {', '.join(known) or 'none'}"

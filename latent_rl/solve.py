@@ -96,16 +96,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _text(argument: str | None, file: Path | None) -> str:
     if file is not None:
         try:
-            return file.read_text()
+            return file.read_text(encoding="utf-8")
         except FileNotFoundError:
             raise UserError(f"puzzle file {file} does not exist") from None
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise UserError(f"puzzle file {file} cannot be read: {error}") from None
     if argument is not None and argument != "-":
         return argument
     if sys.stdin.isatty():
         print("type a puzzle, then Ctrl-D:", file=sys.stderr)
-    return sys.stdin.read()
+    try:
+        # UTF-8 whatever the locale says; a text put in place of the standard input has no bytes.
+        return sys.stdin.buffer.read().decode() if hasattr(sys.stdin, "buffer") else sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise UserError(f"standard input cannot be read as text in UTF-8: {error}") from None
 
 
 def _show(console: Console, puzzle: Puzzle, board: Tensor, found: Solutions, *, has_continue_value: bool) -> None:

@@ -23,3 +23,11 @@ def test_the_example_puzzle_conforms_and_trains(tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "runs/takuzu-pi-0/summary.json").read_text())
     assert summary["puzzle"] == "takuzu-4x4"
     assert summary["eval_puzzles"] == 1000
+    (solve,) = re.findall(r"^python (-m latent_rl\.solve runs/takuzu.*)$", README.read_text(), flags=re.MULTILINE)
+    run = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True}
+    named = solve.split()
+    subprocess.run([sys.executable, *named], check=True, **run)
+    assert named.pop() == "env.id=takuzu:Takuzu-v0"
+    refused = subprocess.run([sys.executable, *named], **run)
+    assert refused.returncode == 2
+    assert refused.stderr.endswith("imported only if you name it too: add env.id=takuzu:Takuzu-v0\n")

@@ -17,6 +17,7 @@ from latent_rl.envs.arc.canvas import Augmentation, crop, decode, encode, turned
 from latent_rl.envs.arc.renderer import ArcRenderer
 from latent_rl.envs.arc.tasks import COLOURS, LARGEST_SIDE, MINI, Pair, Task, read_tasks
 from latent_rl.envs.arc.vote import ArcVote
+from latent_rl.envs.options import Seed
 from latent_rl.envs.puzzle import IGNORE, PAD, Instances, Puzzle, PuzzleError, Split
 from latent_rl.envs.vote import Question
 
@@ -71,7 +72,7 @@ class Arc(Puzzle):
         test: Sources = MINI,
         train: Sources = (),
         augmentations: int = 1000,
-        seed: int = 0,
+        seed: Seed = 0,
         side: int = LARGEST_SIDE,
         names: Sequence[str] | None = None,
         allow_leak: bool = False,

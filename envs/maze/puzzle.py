@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from latent_rl.envs.csv_format import write_csv
 from latent_rl.envs.maze import generator as fields
 from latent_rl.envs.maze.paths import distances, neighbours
+from latent_rl.envs.options import Count, Seed
 from latent_rl.envs.puzzle import PAD, Instances, Puzzle, PuzzleError
 from latent_rl.envs.sources import CsvFiles, Generated
 
 WALL, FLOOR, START, GOAL, PATH = 1, 2, 3, 4, 5
 """Tokens, as in the official data set; 0 is padding."""
+
+LARGEST_SIDE = 200
+Side = Annotated[int, Field(le=LARGEST_SIDE)]
 
 _DEFAULT_COUNT = 1000  # as many as Maze-Hard has, to train on and to test on
 _HOW_TO_GET = (
@@ -37,7 +43,7 @@ class Maze(Puzzle):
     Files are checked row by row: the alphabet, one S and one G, walls kept, a shortest path drawn.
 
     Args:
-        size: rows and columns, at least 2, unless `rows` and `columns` are given.
+        size: rows and columns, 2 to 200, unless `rows` and `columns` are given.
         rows: for boards that are not square.
         columns: likewise.
         train: training mazes: to generate (default 1,000), or to draw from `train_file` with `seed` (default all).
@@ -60,12 +66,12 @@ class Maze(Puzzle):
 
     def __init__(
         self,
-        size: int = 10,
-        rows: int | None = None,
-        columns: int | None = None,
-        train: int | None = None,
-        test: int | None = None,
-        seed: int = 0,
+        size: Side = 10,
+        rows: Side | None = None,
+        columns: Side | None = None,
+        train: Count | None = None,
+        test: Count | None = None,
+        seed: Seed = 0,
         min_path: int | None = None,
         unique: bool = False,
         train_file: str | os.PathLike[str] | None = None,
@@ -79,7 +85,7 @@ class Maze(Puzzle):
         rows, columns = self.grid_shape
         self.name = f"maze-{rows}x{columns}"
         if min(rows, columns) < 2:
-            raise PuzzleError(f"{self.name}: a maze needs at least 2 rows and 2 columns")
+            raise PuzzleError(f"{self.name}: a maze needs a size of at least 2, or at least 2 rows and 2 columns")
         if (train_file is None) != (test_file is None):
             missing = "test_file" if test_file is None else "train_file"
             raise PuzzleError(f"{self.name}: {missing} is missing; give both files or neither")
@@ -90,6 +96,8 @@ class Maze(Puzzle):
         for option, value in (("train", train), ("test", test), ("min_path", min_path)):
             if value is not None and value < 1:
                 raise PuzzleError(f"{self.name}: {option} must be at least 1, got {value}")
+        if min_path is not None and min_path > rows * columns:
+            raise PuzzleError(f"{self.name}: min_path must be at most {rows * columns}, got {min_path}")
         self.min_path = rows + columns if min_path is None else min_path
         self.unique = unique
         self._augments = augment

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from itertools import combinations
+from typing import Annotated
 
 import numpy as np
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
 from latent_rl.envs.nqueens.solver import all_solutions, can_complete, random_solutions
+from latent_rl.envs.options import Count, Seed
 from latent_rl.envs.puzzle import Instances, Puzzle, PuzzleError
 from latent_rl.envs.sources import Generated
 
@@ -52,10 +55,10 @@ class NQueens(Puzzle):
 
     def __init__(
         self,
-        size: int = 8,
-        train: int = 7200,
-        test: int = 200,
-        seed: int = 0,
+        size: Annotated[int, Field(le=100)] = 8,
+        train: Count = 7200,
+        test: Count = 200,
+        seed: Seed = 0,
         cache_dir: str | os.PathLike[str] | None = None,
     ) -> None:
         if size < 4:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latent_rl.envs.options import Count, Seed
 from latent_rl.envs.puzzle import PAD, Instances, Puzzle, PuzzleError
 from latent_rl.envs.renderer import Renderer
 from latent_rl.envs.sources import CsvFiles, Generated
@@ -69,9 +70,9 @@ class Sudoku(Puzzle):
     def __init__(
         self,
         size: int = 4,
-        train: int | None = None,
-        test: int | None = None,
-        seed: int = 0,
+        train: Count | None = None,
+        test: Count | None = None,
+        seed: Seed = 0,
         blanks: Sequence[int] | None = None,
         train_file: str | os.PathLike[str] | None = None,
         test_file: str | os.PathLike[str] | None = None,

@@ -16,6 +16,11 @@ from latent_rl.errors import UserError, nearest
 
 # torchrl's optional C++ extension does not load with every torch; nothing here uses it.
 warnings.filterwarnings("ignore", message=r".*Failed to import torchrl C\+\+ binaries.*")
+# torch warns of a file that it then refuses, which is told in one line of our own.
+warnings.filterwarnings("ignore", module=r"torch\._weights_only_unpickler")
+
+LONGEST_MESSAGE = 300
+"""Characters of a message; of a longer one the middle is left out."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,6 +39,12 @@ class Parser(argparse.ArgumentParser):
         """Parse, with options and `key=value` arguments in any order."""
         return self.parse_intermixed_args(args, namespace)
 
+    def check_range(self, option: str, value: float | None, least: float, most: float) -> None:
+        """Leave with an error unless the value of an option, if it was given, lies between two numbers."""
+        if value is not None and not least <= value <= most:
+            bound = f"at most {most:g}" if value > most else f"at least {least:g}"
+            self.error(f"{option} must be {bound}, got {value:g}")
+
     def error(self, message: str) -> NoReturn:
         """Leave with exit code 2 and one line."""
         unknown = message.removeprefix("unrecognized arguments: ")
@@ -44,8 +55,18 @@ class Parser(argparse.ArgumentParser):
 
 def fail(message: str) -> NoReturn:
     """Say what is wrong in one line and leave with exit code 2."""
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {one_line(message)}", file=sys.stderr)
     raise SystemExit(2)
+
+
+def one_line(message: str) -> str:
+    """A message without line breaks and control characters, at most `LONGEST_MESSAGE` characters."""
+    line = " ".join(message.split())
+    if len(line) > LONGEST_MESSAGE:
+        # What is wrong stands in front, what would be right at the end; what a user gave, in the middle.
+        half = LONGEST_MESSAGE // 2
+        line = f"{line[: half - 3]} ... {line[len(line) - half + 2 :]}"
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
 
 
 def run_program(program: Callable[[], None]) -> None:
@@ -59,9 +80,19 @@ def run_program(program: Callable[[], None]) -> None:
         # The reader of our output left, for instance `| head`.
         sys.stderr.close()
     except Exception as error:
+        if _is_out_of_memory(error):
+            fail("out of memory: a smaller network.width, collector.num_envs or evaluation.batch_size needs less")
         if not isinstance(error, UserError | PuzzleError):
             raise
         fail(str(error))
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    # PyTorch has a type of its own for accelerators only; of the CPU's allocator there is but the message.
+    words = ("can't allocate memory", "out of memory")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(one in str(error) for one in words)
+    )
 
 
 def write_json(path: Path | None, content: dict[str, Any]) -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from latent_rl.cli.manners import Parser
-from latent_rl.config import Config, merge, parse_overrides, validate
+from latent_rl.config import Config, check_named, merge, parse_overrides, preset_options, validate
+from latent_rl.envs import PuzzleError
 from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,6 +33,12 @@ CHANGEABLE = (
 )
 """Keys of the configuration that may be changed after training; the others describe training or the network itself."""
 
+
+MOST_STEPS = 1000
+"""As many as `env.max_steps` can be."""
+
+NO_MATTER = ("cache_dir",)
+"""Options of a puzzle on which its instances do not depend."""
 
 Number = TypeVar("Number", int, float)
 
@@ -92,11 +101,9 @@ def add_test_arguments(parser: Parser) -> None:
 
 
 def check_counts(parser: Parser, options: argparse.Namespace) -> None:
-    """Refuse counts below 1, by the name of their option."""
-    for name in ("puzzles", "steps"):
-        value = getattr(options, name, None)
-        if value is not None and value < 1:
-            parser.error(f"--{name} must be at least 1, got {value}")
+    """Refuse counts out of range, by the name of their option."""
+    for name, most in (("puzzles", 10**9), ("steps", MOST_STEPS)):
+        parser.check_range(f"--{name}", getattr(options, name, None), 1, most)
 
 
 def open_model(
@@ -105,6 +112,9 @@ def open_model(
     """The model that the arguments name, the configuration with overrides, and the puzzle; nothing has run yet.
 
     `checkpoint` is the one to open where the arguments name several.
+
+    A model may come from a stranger: code and files that it names are imported and read only if the overrides name
+    them again. Without its files the puzzle can be solved, but has no instances (see `instances_to_test`).
 
     Raises:
         UserError: if there is no such model, a key cannot be changed, or the puzzle is not the model's.
@@ -116,10 +126,21 @@ def open_model(
 
     path = checkpoint if checkpoint is not None else options.checkpoint
     trained = load_model(path, choose_device(options.device), preset=options.config, overrides=overrides)
+    if not trained.official:
+        check_named({"env": {"id": trained.config.env.id}}, parse_overrides(overrides), trained.path)
     config = change(trained, overrides)
+    if not trained.official:
+        config = without_paths(config, parse_overrides(overrides))
     if config.threads:
         torch.set_num_threads(config.threads)
-    puzzle = build_puzzle(config)
+    if trained.ids_digest:
+        # What the embeddings stand for is in the data.
+        refuse_left_out(trained, config)
+    try:
+        puzzle = build_puzzle(config)
+    except PuzzleError:
+        refuse_left_out(trained, config)
+        raise
     check_same_puzzle(trained, config, puzzle)
     accelerate(trained.reasoner, config if compile else config.model_copy(update={"compile": False}))
     return trained, config, puzzle
@@ -144,11 +165,57 @@ def change(trained: TrainedModel, overrides: Sequence[str]) -> Config:
     return changed
 
 
+def without_paths(config: Config, changes: Mapping[str, Any]) -> Config:
+    """The configuration without the files and folders that neither the changes nor a preset of ours name."""
+    from latent_rl.envs import paths_of
+
+    options, ours = config.env.options, preset_options()
+    paths = [name for name in paths_of(config.env.id) if options.get(name) is not None]
+    named = changes.get("env", {}).get("options", {})
+    kept = {
+        name: value for name, value in options.items() if name not in paths or name in named or (name, value) in ours
+    }
+    return config.model_copy(update={"env": config.env.model_copy(update={"options": kept})})
+
+
+def own_config(trained: TrainedModel, config: Config) -> Config:
+    """A model's own configuration, without the files and folders that `config` does not name as it does."""
+    from latent_rl.envs import paths_of
+
+    if trained.official:
+        return trained.config
+    env, there = trained.config.env, config.env.options
+    paths = paths_of(env.id)
+    kept = {name: value for name, value in env.options.items() if name not in paths or there.get(name) == value}
+    return trained.config.model_copy(update={"env": env.model_copy(update={"options": kept})})
+
+
+def _left_out(trained: TrainedModel, config: Config) -> dict[str, Any]:
+    """The options of a model's puzzle that a configuration lacks and on which its instances depend."""
+    return {
+        name: value
+        for name, value in trained.config.env.options.items()
+        if name not in config.env.options and name not in NO_MATTER and value is not None
+    }
+
+
+def refuse_left_out(trained: TrainedModel, config: Config) -> None:
+    """Raise `UserError`, saying how to name them, if the model's puzzle needs files that `config` leaves out."""
+    settings = [
+        shlex.quote(f"env.options.{name}={json.dumps(value) if not isinstance(value, str) else value}")
+        for name, value in _left_out(trained, config).items()
+    ]
+    if settings:
+        raise UserError(
+            f"{trained.path} names files with its puzzles, read only if you name them too: add {' '.join(settings)}"
+        )
+
+
 def check_same_puzzle(trained: TrainedModel, config: Config, puzzle: Puzzle) -> None:
     """Raise `UserError`, naming both, unless the puzzle is the kind that the model was trained on."""
     from latent_rl.training import build_puzzle
 
-    own = build_puzzle(trained.config)
+    own = build_puzzle(own_config(trained, config))
     shape = trained.reasoner.config
 
     def kind(one: Puzzle, puzzle_id: str) -> tuple[str, tuple[int, int], tuple[str, ...]]:
@@ -180,23 +247,27 @@ def instances_to_test(trained: TrainedModel, config: Config, puzzle: Puzzle, cou
     """The first `count` test puzzles, or all of them.
 
     Raises:
-        UserError: if there are fewer.
+        UserError: if there are fewer, or they are in files that the model names and the user does not.
         PuzzleError: if other options than in training made test puzzles that the model was trained on.
     """
+    refuse_left_out(trained, config)
     instances = puzzle.instances("test")
     if count is not None and count > len(instances):
         raise UserError(f"--puzzles {count}: the test split of {puzzle.name} has {len(instances)} puzzles")
-    if config.env.options != trained.config.env.options and not trained.official:
-        _check_unseen(trained, instances)
+    own = own_config(trained, config)
+    if config.env.options != own.env.options and not trained.official:
+        _check_unseen(trained, own, instances)
     return instances[:count]
 
 
-def _check_unseen(trained: TrainedModel, test: Instances) -> None:
-    from latent_rl.envs import PuzzleError, check_disjoint
+def _check_unseen(trained: TrainedModel, own: Config, test: Instances) -> None:
+    from latent_rl.envs import check_disjoint
     from latent_rl.training import build_puzzle
 
     try:
-        seen = build_puzzle(trained.config).instances("train")
+        if lost := _left_out(trained, own):
+            raise PuzzleError(f"{trained.path} names {' and '.join(lost)}, read only if you name the same")
+        seen = build_puzzle(own).instances("train")
     except PuzzleError as error:
         logging.warning("cannot check that the test puzzles are new to the model: %s", error)
         return

@@ -65,12 +65,9 @@ def add_search_arguments(parser: Parser) -> None:
 
 def check_search(parser: Parser, options: argparse.Namespace) -> None:
     """Refuse values out of range, by the name of their option."""
-    for name in ("trajectories", "budget_passes"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            parser.error(f"--{name.replace('_', '-')} must be at least 1, got {value}")
-    if not 0.0 <= options.noise < float("inf"):
-        parser.error(f"--noise must be at least 0, got {options.noise:g}")
+    parser.check_range("--trajectories", options.trajectories, 1, 10_000)
+    parser.check_range("--budget-passes", options.budget_passes, 1, 10**9)
+    parser.check_range("--noise", options.noise, 0.0, 1000.0)
     if not 0.0 < options.enough <= 1.0:
         parser.error(f"--enough is a probability of at most 1, got {options.enough:g}")
 
@@ -79,8 +76,9 @@ def check_halting(parser: Parser, options: argparse.Namespace) -> None:
     """Refuse values out of range, by the name of their option."""
     if not 0.0 < options.halt_threshold < 1.0:
         parser.error(f"--halt-threshold is a probability between 0 and 1, got {options.halt_threshold:g}")
-    if not 0.0 <= options.guidance < float("inf"):
+    if not options.guidance >= 0.0:
         parser.error(f"--guidance is a weight of 0 or more, got {options.guidance:g}")
+    parser.check_range("--guidance", options.guidance, 0.0, 1000.0)
 
 
 def chosen_rule(options: argparse.Namespace, trained: TrainedModel) -> str:

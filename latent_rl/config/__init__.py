@@ -9,11 +9,13 @@ from latent_rl.config.loading import (
     merge,
     parse_overrides,
     preset_names,
+    preset_options,
     scheme_names,
     validate,
     validate_saved,
 )
-from latent_rl.config.schema import CollectorConfig, Config, OptimizerConfig
+from latent_rl.config.schema import WIDEST, CollectorConfig, Config, OptimizerConfig
+from latent_rl.config.strangers import check_named, named_code
 from latent_rl.config.terms import rule_context
 
 __all__ = [
@@ -21,13 +23,17 @@ __all__ = [
     "Config",
     "DEFAULT_PRESET",
     "OptimizerConfig",
+    "WIDEST",
+    "check_named",
     "dump",
     "flatten",
     "load_config",
     "load_resolved",
     "merge",
+    "named_code",
     "parse_overrides",
     "preset_names",
+    "preset_options",
     "rule_context",
     "scheme_names",
     "validate",

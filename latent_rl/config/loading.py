@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,11 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from latent_rl.config.schema import Config
+from latent_rl.config import yaml_text
+from latent_rl.config.schema import Config, check_name
+from latent_rl.config.strangers import check_named
 from latent_rl.config.terms import complete, moved, translate
-from latent_rl.errors import UserError, nearest
+from latent_rl.errors import UserError, brief, nearest
 
 DEFAULT_PRESET = "sudoku-4x4"
 
@@ -26,6 +28,12 @@ def preset_names() -> list[str]:
 def scheme_names() -> list[str]:
     """Names of the schemes that come with the package."""
     return _packaged_names("scheme")
+
+
+def preset_options() -> list[tuple[str, Any]]:
+    """Arguments of puzzles that the packaged presets set: (name, value). A stranger's run may have them too."""
+    presets = (_read(name, folder="", kind="preset") for name in preset_names())
+    return [item for preset in presets for item in preset.get("env", {}).get("options", {}).items()]
 
 
 def load_config(source: str = DEFAULT_PRESET, overrides: Sequence[str] = ()) -> Config:
@@ -41,7 +49,7 @@ def load_config(source: str = DEFAULT_PRESET, overrides: Sequence[str] = ()) -> 
     changes = parse_overrides(overrides)
     scheme = changes.get("scheme", preset.get("scheme", Config.model_fields["scheme"].default))
     if not isinstance(scheme, str):
-        raise UserError(f"scheme: expected a name or a file, got {scheme!r}")
+        raise UserError(f"scheme: expected a name or a file, got {brief(scheme)}")
     name = Path(source).stem
     puzzle_id = _puzzle_id(changes)
     if puzzle_id is not None and puzzle_id != _puzzle_id(preset):
@@ -50,10 +58,19 @@ def load_config(source: str = DEFAULT_PRESET, overrides: Sequence[str] = ()) -> 
     # The schema's own terms lie at the bottom: validation would give up all of them where a file names one.
     defaults = Config().model_dump(include={"loss": {"terms"}})
     merged = merge(defaults, _read(scheme, folder="scheme", kind="scheme"), preset, changes, {"scheme": scheme})
-    if "name" not in merged:
+    if merged.get("name") is None:
         seed = merged.get("seed", Config.model_fields["seed"].default)
         merged["name"] = f"{name}-{Path(scheme).stem}-{seed}"
-    return complete(validate(merged))
+    config = validate(merged)
+    _checked_name(config.name)
+    return complete(config)
+
+
+def _checked_name(name: object) -> None:
+    try:
+        check_name(name)
+    except ValueError as error:
+        raise UserError(f"name: {error}, got {brief(name)}") from None
 
 
 def _read_preset(source: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -78,7 +95,9 @@ def _read_preset(source: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
 
 def _without_puzzle_options(preset: Mapping[str, Any]) -> dict[str, Any]:
     """A preset for another puzzle than its own, to which its arguments of the puzzle mean nothing."""
-    return {**preset, "env": {key: value for key, value in preset.get("env", {}).items() if key != "options"}}
+    if not isinstance(preset.get("env"), Mapping):
+        return dict(preset)
+    return {**preset, "env": {key: value for key, value in preset["env"].items() if key != "options"}}
 
 
 def _puzzle_id(values: Mapping[str, Any]) -> str | None:
@@ -87,13 +106,23 @@ def _puzzle_id(values: Mapping[str, Any]) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def load_resolved(path: Path, overrides: Sequence[str] = ()) -> Config:
+def load_resolved(path: Path, overrides: Sequence[str] = (), named: Collection[str] = ()) -> Config:
     """The configuration that a run directory keeps (fully resolved, by this version or an earlier one), with overrides.
 
+    Args:
+        path: its `config.yaml`.
+        overrides: `dotted.key=value`.
+        named: further code (`module:Class`) that the user has named; what the file alone names is not imported.
+
     Raises:
-        UserError: as `load_config`.
+        UserError: as `load_config`, or if the file names code that the user does not.
     """
-    return complete(validate(merge(translate(_read_yaml(path)), parse_overrides(overrides))))
+    changes = parse_overrides(overrides)
+    if "name" in changes:
+        _checked_name(changes["name"])
+    values = merge(translate(_read_yaml(path)), changes)
+    check_named(values, changes, path, named)
+    return complete(validate(values))
 
 
 def validate_saved(values: Mapping[str, Any]) -> Config:
@@ -101,6 +130,9 @@ def validate_saved(values: Mapping[str, Any]) -> Config:
 
     Losses are not looked up: a model can be used where the module of a loss that trained it is not at hand.
     """
+    if not isinstance(values, Mapping):
+        raise UserError(f"expected a configuration, got {brief(values)}")
+    yaml_text.check_plain(values)
     return validate(translate(values))
 
 
@@ -126,11 +158,13 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not key:
-            raise UserError(f"{override!r} is not of the form key=value, for instance optimizer.lr=3e-4")
+            raise UserError(f"{brief(override)} is not of the form key=value, for instance optimizer.lr=3e-4")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise UserError(f"{key}: {text!r} is not a YAML value") from None
+            value = yaml_text.parse(text)
+        except yaml_text.NotYAML:
+            raise UserError(f"{key}: {brief(text)} is not a YAML value") from None
+        except UserError as error:
+            raise UserError(f"{key}: {error}") from None
         for name in reversed(key.split(".")):
             value = {name: value}
         changes = merge(changes, value)
@@ -163,6 +197,7 @@ def _without_replaced(section: str, below: Mapping[str, Any], above: Mapping[str
 
 def validate(values: Mapping[str, Any]) -> Config:
     """Check values against the schema; the error names the key and, for an unknown one, the nearest known."""
+    yaml_text.check_plain(values)
     try:
         return Config.model_validate(values)
     except ValidationError as error:
@@ -176,7 +211,7 @@ def validate(values: Mapping[str, Any]) -> Config:
         message = first["msg"].removeprefix("Value error, ")
         message = message[0].lower() + message[1:]
         where = f"{key}: " if key else ""
-        got = f", got {first['input']!r}" if key and not isinstance(first["input"], dict) else ""
+        got = f", got {brief(first['input'])}" if key and not isinstance(first["input"], dict) else ""
         raise UserError(f"{where}{message}{got}") from None
 
 
@@ -210,24 +245,22 @@ def _read(source: str, folder: str, kind: str) -> dict[str, Any]:
     names = _packaged_names(folder)
     if source not in names:
         hint = nearest(source, names) or f"; known: {', '.join(names)}"
-        raise UserError(f"unknown {kind} {source!r}{hint} (or give the path of a .yaml file)")
-    return _parse_yaml((resources.files("latent_rl.configs") / folder / f"{source}.yaml").read_text(), source)
+        raise UserError(f"unknown {kind} {brief(source)}{hint} (or give the path of a .yaml file)")
+    packaged = resources.files("latent_rl.configs") / folder / f"{source}.yaml"
+    return _parse_yaml(packaged.read_text(encoding="utf-8"), source)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        return _parse_yaml(path.read_text(), str(path))
-    except FileNotFoundError:
-        raise UserError(f"config file {path} does not exist") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"config file {path} cannot be read: {error}") from None
+    return _parse_yaml(yaml_text.read(path), str(path))
 
 
 def _parse_yaml(text: str, where: str) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}") from None
+        values = yaml_text.parse(text)
+    except yaml_text.NotYAML as error:
+        raise UserError(f"{where} is not valid YAML: {error}") from None
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
     if values is None:
         return {}
     if not isinstance(values, dict):

@@ -7,24 +7,56 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-Positive = Annotated[int, Field(gt=0)]
-NonNegative = Annotated[int, Field(ge=0)]
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+
+def _no_truth_value(value: Any) -> Any:
+    """`true` is the integer 1 to Python, and a slip to us."""
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    return value
+
+
+# Upper bounds refuse slips, and strangers' files that would fill the memory or never end; no sensible run is near.
+Integer = Annotated[int, BeforeValidator(_no_truth_value)]
+Positive = Annotated[Integer, Field(gt=0, le=10**12)]
+NonNegative = Annotated[Integer, Field(ge=0, le=10**12)]
+Thousand = Annotated[Integer, Field(gt=0, le=1000)]
+WIDEST = 16_384
+Width = Annotated[Integer, Field(gt=0, le=WIDEST)]
+Batch = Annotated[Integer, Field(gt=0, le=100_000)]
+Million = Annotated[Integer, Field(gt=0, le=10_000_000)]
+Number = Annotated[float, BeforeValidator(_no_truth_value), Field(le=1e12)]
+Weight = Annotated[Number, Field(ge=0.0, le=1e6)]
+Rate = Annotated[Number, Field(gt=0.0, le=1e6)]
+Fraction = Annotated[Number, Field(ge=0.0, le=1.0)]
+BelowOne = Annotated[Number, Field(ge=0.0, lt=1.0)]
+
+LONGEST_NAME = 100
+"""Characters of a run's name; file systems stop at 255 bytes, and programs append to it."""
+
+
+def check_name(name: object) -> None:
+    """Raise `ValueError` unless the name of a run is one plain folder name."""
+    if not isinstance(name, str):
+        raise ValueError("expected text")
+    if not 0 < len(name) <= LONGEST_NAME or len(name.encode(errors="replace")) > 2 * LONGEST_NAME:
+        raise ValueError(f"expected 1 to {LONGEST_NAME} characters")
+    if not name.isprintable() or name != name.strip() or name in (".", "..") or {"/", chr(92)} & set(name):
+        raise ValueError("expected one plain folder name, without separators and control characters")
 
 
 class Section(BaseModel):
     """A part of the configuration; unknown keys are errors and values are fixed once loaded."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
 
 class RewardConfig(Section):
     """Coefficients of the reward (docs/design.md, section 3)."""
 
-    pass_cost: float = Field(0.001, ge=0.0, description="cost of one network pass, in units of quality")
-    solve_bonus: float = Field(1.0, ge=0.0, description="paid when an answer becomes solved")
+    pass_cost: Weight = Field(0.001, description="cost of one network pass, in units of quality")
+    solve_bonus: Weight = Field(1.0, description="paid when an answer becomes solved")
 
 
 class EnvConfig(Section):
@@ -32,7 +64,7 @@ class EnvConfig(Section):
 
     id: str = Field("latent_rl/Sudoku-v0", description="Gymnasium id, or my_package.my_module:MyPuzzle-v0")
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the puzzle's constructor")
-    max_steps: Positive = Field(6, description="recursion steps of an episode, N_sup")
+    max_steps: Thousand = Field(6, description="recursion steps of an episode, N_sup")
     terminate_on_solved: Fraction = Field(0.0, description="share of training episodes that end once solved")
     reward: RewardConfig = RewardConfig()
 
@@ -40,19 +72,21 @@ class EnvConfig(Section):
 class NetworkConfig(Section):
     """The recursive reasoner; see latent_rl.agents.ReasonerConfig for the meaning of each value."""
 
-    width: Positive = 64
-    layers: Positive = 2
-    heads: Positive = 4
-    expansion: float = Field(4.0, gt=0.0)
-    multiple_of: Positive = 32
+    width: Width = 64
+    layers: Thousand = 2
+    heads: Thousand = 4
+    expansion: Number = Field(4.0, gt=0.0, le=100.0)
+    multiple_of: Width = 32
     mixer: Literal["attention", "mlp"] = "attention"
     positions: Literal["rope", "learned", "none"] = "rope"
-    kernel: NonNegative = Field(0, description="cells across of a depthwise convolution over the board (odd); 0: none")
-    puzzle_positions: Positive = 1
-    puzzle_embedding_width: NonNegative = 0
+    kernel: Integer = Field(
+        0, ge=0, le=1000, description="cells across of a depthwise convolution over the board (odd); 0: none"
+    )
+    puzzle_positions: Thousand = 1
+    puzzle_embedding_width: Integer = Field(0, ge=0, le=1_000_000)
     step_embedding: bool = Field(False, description="tell the network which step it is in (DIS)")
-    cycles: Positive = Field(1, description="T")
-    inner_updates: Positive = Field(2, description="n")
+    cycles: Thousand = Field(1, description="T")
+    inner_updates: Thousand = Field(2, description="n")
     feed: Literal["puzzle", "answer"] = "puzzle"
 
 
@@ -65,7 +99,7 @@ class LossTerm(Section):
 
     model_config = ConfigDict(extra="allow")
 
-    weight: float = Field(1.0, ge=0.0, description="0: measured and charted, but not learned from")
+    weight: Weight = Field(1.0, description="0: measured and charted, but not learned from")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -95,17 +129,17 @@ class LossConfig(Section):
 class HaltingPPOConfig(Section):
     """Learning a halting policy, by halting.rule=learned or `latent_rl.halt`; see latent_rl.agents.HaltingLearner."""
 
-    hidden: Positive = Field(64, description="units of the two hidden layers of actor and critic")
-    floor: float = Field(0.05, ge=0.0, lt=0.5, description="least probability of either choice in training")
-    lr: float = Field(1e-3, gt=0.0)
-    clip: float = Field(0.2, gt=0.0)
-    entropy: float = Field(0.003, ge=0.0)
+    hidden: Width = Field(64, description="units of the two hidden layers of actor and critic")
+    floor: Number = Field(0.05, ge=0.0, lt=0.5, description="least probability of either choice in training")
+    lr: Rate = 1e-3
+    clip: Rate = 0.2
+    entropy: Weight = 0.003
     lmbda: Fraction = 0.95
-    epochs: Positive = 4
-    minibatch: Positive = 2048
-    steps: Positive = Field(16, description="halting.rule=learned: recursion steps of every row between two phases")
-    puzzles: Positive = Field(2000, description="latent_rl.halt: training puzzles whose steps are stored")
-    iterations: Positive = Field(80, description="latent_rl.halt: phases of sampling and learning")
+    epochs: Batch = 4
+    minibatch: Million = 2048
+    steps: Thousand = Field(16, description="halting.rule=learned: recursion steps of every row between two phases")
+    puzzles: Million = Field(2000, description="latent_rl.halt: training puzzles whose steps are stored")
+    iterations: Million = Field(80, description="latent_rl.halt: phases of sampling and learning")
 
 
 class HaltingConfig(Section):
@@ -120,24 +154,24 @@ class CollectorConfig(Section):
     """How trajectories are gathered (docs/design.md, section 5)."""
 
     mode: Literal["fused", "replay"] = "fused"
-    num_envs: Positive = Field(64, description="puzzles in work at the same time; the batch size of a fused update")
-    steps_per_batch: Positive = Field(6, description="replay: recursion steps collected between two learning phases")
-    epochs: Positive = Field(1, description="replay: times that a collected batch is learned from")
-    minibatch_size: Positive = Field(64, description="replay: recursion steps in one update")
+    num_envs: Batch = Field(64, description="puzzles in work at the same time; the batch size of a fused update")
+    steps_per_batch: Batch = Field(6, description="replay: recursion steps collected between two learning phases")
+    epochs: Batch = Field(1, description="replay: times that a collected batch is learned from")
+    minibatch_size: Million = Field(64, description="replay: recursion steps in one update")
 
 
 class OptimizerConfig(Section):
     """AdamW as in TRM, or Muon for the matrices of the shared network and AdamW for the rest."""
 
     name: Literal["adamw", "muon"] = "adamw"
-    lr: float = Field(1e-3, gt=0.0)
-    muon_lr: float = Field(0.02, gt=0.0, description="learning rate of the matrices under Muon")
-    betas: tuple[Fraction, Fraction] = (0.9, 0.95)
-    weight_decay: float = Field(0.1, ge=0.0)
-    puzzle_lr: float = Field(1e-2, gt=0.0, description="of puzzle embeddings, which sign descent updates (TRM)")
-    puzzle_weight_decay: float = Field(0.1, ge=0.0)
+    lr: Rate = 1e-3
+    muon_lr: Rate = Field(0.02, description="learning rate of the matrices under Muon")
+    betas: tuple[BelowOne, BelowOne] = (0.9, 0.95)
+    weight_decay: Weight = 0.1
+    puzzle_lr: Rate = Field(1e-2, description="of puzzle embeddings, which sign descent updates (TRM)")
+    puzzle_weight_decay: Weight = 0.1
     warmup_updates: NonNegative = 100
-    clip_norm: float = Field(1.0, gt=0.0)
+    clip_norm: Number = Field(1.0, gt=0.0)
     ema_decay: Fraction = Field(0.999, description="of the averaged weights that evaluation uses")
 
 
@@ -146,7 +180,7 @@ class BudgetConfig(Section):
 
     updates: Positive | None = None
     passes: Positive | None = Field(None, description="network passes spent on training")
-    seconds: float | None = Field(None, gt=0.0, description="training time, without evaluation and set-up")
+    seconds: Number | None = Field(None, gt=0.0, description="training time, without evaluation and set-up")
 
     @model_validator(mode="after")
     def _some_end(self) -> BudgetConfig:
@@ -159,10 +193,10 @@ class EvaluationConfig(Section):
     """How the model is measured on the test split, `max_steps` steps or to a learned stop, never to the answer key."""
 
     every_updates: Positive = Field(500, description="updates between two evaluations during training")
-    points: Positive | None = Field(None, description="evaluations spread evenly over the budget, for every_updates")
+    points: Million | None = Field(None, description="evaluations spread evenly over the budget, for every_updates")
     puzzles: Positive | None = Field(None, description="test puzzles used during training; all of them if empty")
-    batch_size: Positive = 500
-    views: Positive = Field(
+    batch_size: Million = 500
+    views: Million = Field(
         1, description="ARC: augmented views of a test input that vote on its answer, if there are as many"
     )
 
@@ -181,12 +215,12 @@ class Config(Section):
 
     name: str | None = Field(None, description="folder of the run under runs/; by default preset-scheme-seed")
     scheme: str = Field("pi", description="training recipe: a file of configs/scheme, by name or path")
-    seed: NonNegative = 0
+    seed: Integer = Field(0, ge=0, lt=2**63)
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
     bf16: bool = Field(False, description="run the network under bfloat16 autocast")
     compile: bool = Field(False, description="torch.compile the shared network")
-    threads: NonNegative = Field(0, description="CPU threads of torch; 0 leaves torch's own choice")
-    checkpoint_every_seconds: float = Field(60.0, gt=0.0, description="training seconds between two checkpoints")
+    threads: Integer = Field(0, ge=0, le=1024, description="CPU threads of torch; 0 leaves torch's own choice")
+    checkpoint_every_seconds: Number = Field(60.0, gt=0.0, description="training seconds between two checkpoints")
     baseline_passes_per_puzzle: Positive = Field(336, description="TRM's passes: 16 steps x 3 cycles x (6 + 1)")
     env: EnvConfig = EnvConfig()
     network: NetworkConfig = NetworkConfig()

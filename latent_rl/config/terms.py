@@ -103,6 +103,8 @@ def _translate_loss(values: Mapping[str, Any]) -> Mapping[str, Any]:
     if not isinstance(loss, Mapping) or not loss.keys() & {"targets", "cross_entropy", "step_weights", "value"}:
         return values
     value = loss.get("value", {})
+    if not isinstance(value, Mapping):
+        return values
     weight = {"weight": value.get("weight", 0.5)}
 
     def given(section: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from latent_rl.config import Config, flatten, load_config, load_resolved
+from latent_rl.config import Config, flatten, load_config, load_resolved, named_code
 from latent_rl.errors import UserError, nearest
 
 EVALUATIONS = 30
@@ -89,7 +89,8 @@ def check_same_settings(plan: Plan) -> None:
     if not file.exists():
         return
     try:
-        there, here = flatten(load_resolved(file)), flatten(plan.config)
+        named = named_code(plan.config.model_dump(mode="json"))
+        there, here = flatten(load_resolved(file, named=named)), flatten(plan.config)
     except UserError as error:
         raise UserError(f"{file} is no configuration of this version of latent_rl: {error}") from None
     for key in dict.fromkeys([*here, *there]):

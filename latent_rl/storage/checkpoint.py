@@ -26,7 +26,7 @@ from latent_rl.agents import (
     load_compact_state,
     state_shapes,
 )
-from latent_rl.config import Config, validate_saved
+from latent_rl.config import WIDEST, Config, validate_saved
 from latent_rl.errors import UserError
 from latent_rl.storage.official import is_official, official_model, official_weights
 
@@ -109,19 +109,36 @@ def load_model(
     if preset is not None:
         raise UserError(f"{file} knows its puzzle; --config is for checkpoints of the official code")
     try:
+        config = validate_saved(content["config"])
+        _check_network(content["reasoner"], config)
         reasoner = RecursiveReasoner(ReasonerConfig(**content["reasoner"]))
         load_compact_state(reasoner, content["weights"])
-        config = validate_saved(content["config"])
         updates = content["updates"]
         halting = None
         if content.get("halting") is not None:
+            _check_halting(content["halting"]["shape"], config)
             halting = HaltingPolicy(**content["halting"]["shape"])
             halting.load_state_dict(content["halting"]["weights"])
             halting.to(device).eval()
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, UserError) as error:
         raise UserError(f"{file} is no checkpoint of this version of latent_rl: {_one_line(error)}") from None
     digest = content.get("ids_digest", "")
     return TrainedModel(reasoner.to(device).eval(), config, updates, file, ids_digest=digest, halting=halting)
+
+
+def _check_network(shape: dict[str, Any], config: Config) -> None:
+    """Raise `UserError` unless the network's shape is that of the configuration, whose bounds the schema has checked.
+
+    A file that says `cycles: 1000000000` would be loaded, and then never answer.
+    """
+    for name, value in config.network:
+        if name in shape and shape[name] != value:
+            raise UserError(f"its network has {name}={shape[name]}, its configuration {name}={value}")
+
+
+def _check_halting(shape: dict[str, Any], config: Config) -> None:
+    if shape["width"] != config.network.width or not 0 < shape["hidden"] <= WIDEST:
+        raise UserError(f"its halting policy has width={shape['width']} and hidden={shape['hidden']}")
 
 
 def load_weights(reasoner: RecursiveReasoner, path: Path) -> None:

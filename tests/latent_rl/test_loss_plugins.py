@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,10 @@ def test_a_run_with_both_is_trained_saved_and_resumed(mode: str) -> None:
     assert kept["toy_losses:RightShareLoss"] == {"weight": 0.1, "hidden": 3}
     before = head("runs/halves")
     assert before["0.0.weight"].shape == (3, 16)
-    main(["--resume", "runs/halves", "budget.updates=6"])
+    resume = ["--resume", "runs/halves", "budget.updates=6"]
+    with pytest.raises(UserError, match="imported only if you name it too: add ") as refused:
+        main(resume)
+    main([*resume, *shlex.split(str(refused.value).partition("add ")[2])])
     straight, halves = head("runs/straight"), head("runs/halves")
     assert straight.keys() == halves.keys()
     assert all(torch.equal(straight[name], halves[name]) for name in straight)

@@ -174,7 +174,8 @@ def test_a_puzzle_that_brings_its_renderer_is_drawn_by_it(capsys, tmp_path, monk
     (tmp_path / "plugged_in.py").write_text(PLUGGED_IN)
     monkeypatch.syspath_prepend(tmp_path)
     save_untrained(tmp_path, load_config("sudoku-4x4", ["env.id=plugged_in:Shouted-v0", *SMALL]))
-    program(tmp_path, "abcd", "--steps", 2, "--png", tmp_path / "steps.png", "--gif", tmp_path / "steps.gif")
+    figures = ["--png", tmp_path / "steps.png", "--gif", tmp_path / "steps.gif"]
+    program(tmp_path, "abcd", "--steps", 2, *figures, "env.id=plugged_in:Shouted-v0")
     assert "LOUD [1, 2, 3, 4]" in capsys.readouterr().out
     for name in ("steps.png", "steps.gif"):
         with Image.open(tmp_path / name) as picture:
