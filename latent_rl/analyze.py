@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.add_test_arguments(parser)
     parser.add_argument(
         "--out",
-        type=Path,
+        type=cli.output_folder,
         metavar="DIR",
         help="folder of report and figures (default: analysis/ in the run directory, or NAME-analysis/ here)",
     )

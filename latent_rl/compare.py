@@ -93,8 +93,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--metric", choices=["solved", "exact"], default="solved", help="by the puzzle's rule, or equal to the key"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the runs and the report")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write compare.json there; - for the screen")
+    parser.add_argument("--out", type=cli.output_folder, metavar="DIR", help="folder of the runs and the report")
+    parser.add_argument(
+        "--json", type=cli.json_file, metavar="FILE", help="also write compare.json there; - for the screen"
+    )
     parser.add_argument(
         "overrides", nargs="*", metavar="[SCHEME:]key=value", help="changes for all schemes, or for one"
     )

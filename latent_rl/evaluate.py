@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -31,12 +32,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.add_test_arguments(parser)
     parser.add_argument(
         "--submission",
-        type=Path,
+        type=cli.submission_file,
         metavar="FILE",
         default=Path("submission.json"),
         help="ARC: where two attempts a test input go, in Kaggle's format (default: %(default)s)",
     )
-    parser.add_argument("--sheet", type=Path, metavar="FILE", help="ARC: draw right, wrong and undecided test inputs")
+    parser.add_argument(
+        "--sheet", type=cli.figure_file, metavar="FILE", help="ARC: draw right, wrong and undecided test inputs"
+    )
     cli.add_halting_arguments(parser)
     cli.add_search_arguments(parser)
     options = parser.parse_args(arguments)
@@ -50,9 +53,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from latent_rl.measuring import stopping_rule
     from latent_rl.reporting.arc_figures import contact_sheet
     from latent_rl.reporting.evaluation import as_dict, search_in_words, step_table, totals_in_words
+    from latent_rl.reporting.files import write
     from latent_rl.reporting.style import save
 
     trained, config, puzzle = cli.open_model(options, options.overrides)
+    if puzzle.vote is not None:
+        # The default, too, and not for puzzles that make none.
+        cli.submission_file(str(options.submission))
     name = cli.chosen_rule(options, trained)
     rule = stopping_rule(name, trained, puzzle, options.halt_threshold)
     steps = options.steps or trained.config.env.max_steps
@@ -75,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     result = {**as_dict(found, checkpoint=str(trained.path), puzzle=puzzle.name, baseline=baseline), **asked}
     election = vote(trained, puzzle, config, options.puzzles, options.steps)
     if election is not None:
-        election.write_submission(options.submission)
+        write(options.submission, json.dumps(election.submission))
         console.print(f"{election.in_words}; {options.submission} written", soft_wrap=True)
         result |= {"views": election.views, "pass_at": election.pass_at, "submission": str(options.submission)}
         if options.sheet is not None:

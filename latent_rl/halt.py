@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument(
         "--out",
-        type=Path,
+        type=cli.output_folder,
         metavar="DIR",
         help="run directory of the result (default: NAME-halt); of several models, the folder of all (default: halt)",
     )

@@ -36,8 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "board, one puzzle a line, or boards with an empty line between them; key=value changes a setting",
     )
     parser.add_argument("--file", type=Path, metavar="FILE", help="read the puzzles from a text file")
-    parser.add_argument("--png", type=Path, metavar="FILE", help="draw the steps as a figure; one puzzle only")
-    parser.add_argument("--gif", type=Path, metavar="FILE", help="animate the steps; one puzzle only")
+    parser.add_argument(
+        "--png", type=cli.figure_file, metavar="FILE", help="draw the steps as a figure; one puzzle only"
+    )
+    parser.add_argument("--gif", type=cli.animation_file, metavar="FILE", help="animate the steps; one puzzle only")
     options = parser.parse_args(arguments)
     cli.check_counts(parser, options)
     cli.check_halting(parser, options)

@@ -174,7 +174,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--init", type=Path, metavar="CHECKPOINT", help="start from these weights, ours or official ones"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the summary there; - for the screen")
+    parser.add_argument(
+        "--json", type=cli.json_file, metavar="FILE", help="also write the summary there; - for the screen"
+    )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="changes, such as optimizer.lr=3e-4")
     options = parser.parse_args(arguments)
     if options.resume is not None and options.init is not None:

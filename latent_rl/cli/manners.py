@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,6 +15,11 @@ from typing import Any, NoReturn
 
 from latent_rl.envs import PuzzleError
 from latent_rl.errors import UserError, nearest
+from latent_rl.reporting.files import check_animation, check_file, check_folder, write
+
+LONGEST_LINE = 300
+LONGEST_WORD = 100
+"""Characters; beyond, a message is made shorter where a word of it is longer."""
 
 # torchrl's optional C++ extension does not load with every torch; nothing here uses it.
 warnings.filterwarnings("ignore", message=r".*Failed to import torchrl C\+\+ binaries.*")
@@ -70,21 +77,78 @@ def one_line(message: str) -> str:
 
 
 def run_program(program: Callable[[], None]) -> None:
-    """Run a program; a user's mistake becomes one line and exit code 2, an interruption exit code 130."""
+    """Run a program; a user's mistake becomes one line and exit code 2, an interruption exit code 130.
+
+    A reader of our output who left, as `| head` does, is no mistake: the program ends quietly with exit code 0.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed before we were started
+            setattr(sys, name, open(os.devnull, "w"))
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         program()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except SystemExit as leaving:
+        # What rich makes of a broken pipe.
+        if not isinstance(leaving.__context__, BrokenPipeError):
+            raise
+        _drop_output()
     except BrokenPipeError:
-        # The reader of our output left, for instance `| head`.
-        sys.stderr.close()
+        _drop_output()
     except Exception as error:
+        if isinstance(error, UserError | PuzzleError):
+            fail(str(error))
         if _is_out_of_memory(error):
             fail("out of memory: a smaller network.width, collector.num_envs or evaluation.batch_size needs less")
-        if not isinstance(error, UserError | PuzzleError):
+        # Files are named by those who write them; without a name, it is what we print that does not fit.
+        if not isinstance(error, OSError) or error.errno != errno.ENOSPC or error.filename is not None:
             raise
-        fail(str(error))
+        _drop_output()
+        fail(f"cannot write to standard output: {error.strerror}")
+
+
+def _drop_output() -> None:
+    """What is still to be printed goes nowhere, where it cannot be: Python would try again, and fail, at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def json_file(text: str) -> Path:
+    """The type of `--json`: a file that can be written, found out before the work begins, or `-` for the screen."""
+    if text != "-":
+        check_file(Path(text))
+    return Path(text)
+
+
+def figure_file(text: str) -> Path:
+    """The type of options that name a figure's file; it can be written, in a format that matplotlib knows."""
+    from latent_rl.reporting.style import check_figure
+
+    check_figure(Path(text))
+    return Path(text)
+
+
+def animation_file(text: str) -> Path:
+    """The type of `--gif`."""
+    check_animation(Path(text))
+    return Path(text)
+
+
+def submission_file(text: str) -> Path:
+    """The type of `--submission`."""
+    check_file(Path(text), "the submission ")
+    return Path(text)
+
+
+def output_folder(text: str) -> Path:
+    """The type of `--out`: a folder that can be written or made."""
+    check_folder(Path(text))
+    return Path(text)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -103,7 +167,4 @@ def write_json(path: Path | None, content: dict[str, Any]) -> None:
     if str(path) == "-":
         sys.stdout.write(text)
         return
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
+    write(path, text)

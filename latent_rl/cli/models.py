@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from latent_rl.cli.manners import Parser
+from latent_rl.cli.manners import Parser, json_file
 from latent_rl.config import Config, check_named, merge, parse_overrides, preset_options, validate
 from latent_rl.envs import PuzzleError
 from latent_rl.errors import UserError
@@ -65,7 +65,7 @@ def add_model_arguments(parser: Parser, *, device: str = "auto", several: bool =
         help="preset that names the puzzle of an official checkpoint (default: a guess)",
     )
     parser.add_argument("--steps", type=int, metavar="N", help="recursion steps (default: as in training)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there; - for standard output")
+    parser.add_argument("--json", type=json_file, metavar="FILE", help="write the result there; - for standard output")
     parser.add_argument("--device", default=device, metavar="D", help="cpu, cuda, mps or auto (default: %(default)s)")
 
 

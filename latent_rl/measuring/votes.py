@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from latent_rl.agents import RecursiveReasoner, recurse
 from latent_rl.config import Config
 from latent_rl.envs import Instances, Puzzle, Question, Vote
-from latent_rl.errors import UserError
 from latent_rl.measuring.ballots import ATTEMPTS, Ballot, pass_at
 from latent_rl.measuring.batches import batches
 from latent_rl.measuring.ledger import Ledger
@@ -66,17 +63,6 @@ class Election:
             attempts = {f"attempt_{number}": grid.tolist() for number, grid in enumerate(ballot.attempts, 1)}
             found.setdefault(question.task, []).append(attempts)
         return found
-
-    def write_submission(self, path: Path) -> None:
-        """Write `submission` as JSON.
-
-        Raises:
-            UserError: if the file cannot be written.
-        """
-        try:
-            path.write_text(json.dumps(self.submission))
-        except OSError as error:
-            raise UserError(f"cannot write the submission {path}: {error.strerror}") from None
 
 
 @torch.no_grad()

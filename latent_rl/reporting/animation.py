@@ -16,6 +16,7 @@ from torch import Tensor
 from latent_rl.envs import Puzzle
 from latent_rl.envs.renderer import BLUE, FRAME, INK, changes
 from latent_rl.errors import UserError
+from latent_rl.reporting.files import check_animation, replacing
 
 SECONDS_PER_STEP = 1.0
 LAST_FRAME_SECONDS = 3.0
@@ -44,8 +45,7 @@ def animate(
     Raises:
         UserError: if the file cannot be written or does not end in `.gif`.
     """
-    if path.suffix.lower() != ".gif":
-        raise UserError(f"cannot write the animation {path}: its name must end in .gif")
+    check_animation(path)
     inputs, answers = inputs.cpu(), answers.cpu()
     changed = torch.cat((torch.zeros_like(answers[:1], dtype=torch.bool), changes(inputs, answers)))
     boards = torch.cat((inputs.unsqueeze(0), answers))
@@ -65,7 +65,7 @@ def animate(
     )
     writer = PillowWriter(fps=1 / SECONDS_PER_STEP)
     try:
-        with writer.saving(figure, path, dpi=100):
+        with replacing(path) as file, writer.saving(figure, file, dpi=100):
             for number, board in enumerate(boards):
                 axes.clear()
                 puzzle.renderer.draw(axes, inputs, board, solution if number else None, changed[number])

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
+import sys
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -31,6 +33,15 @@ SEND_EVERY_SECONDS = 2.0
 
 LONGEST_WAIT_SECONDS = 120.0
 """For another program that is just making the database."""
+
+ANSWER_SECONDS = 5
+"""How long a server may take to answer, or another program to let go of a database file, before a try has failed."""
+
+HANGING_SECONDS = 3.0
+"""A failure that took longer was a store that does not answer: at the end of a run, no other try is made."""
+
+HTTP_CAUSE = re.compile(r"Caused by \w+\(['\"](?:<[^>]*>: )?(.*?)['\"]\)")
+"""Where the message of a failed request, after addresses and Python's objects, says what happened."""
 
 PARAMETERS_PER_CALL = 100
 LONGEST_PARAMETER = 6000
@@ -69,7 +80,8 @@ class Tracker(NullTracker):
     """One MLflow run, from `start` to the end of the `with` block.
 
     Points are sent by a thread of their own, so that training never waits for the store. Losing the store in the
-    middle of a run costs a warning, not the run: what could not be sent is tried again and is kept until the end.
+    middle of a run costs a warning, not the run: what could not be sent is tried again and is kept until the end. There
+    a store that does not answer is asked once more and no longer, and one line says what it lacks.
 
     Attributes:
         run_id: MLflow's id of the run.
@@ -82,9 +94,16 @@ class Tracker(NullTracker):
         self._client = client
         self._points: list[Metric] = []
         self._in_flight: list[Metric] = []
+        # Not by MLflow's own asynchronous logging (mlflow.utils.async_logging, as of 3.17): a batch that it could not
+        # send it logs as an error and forgets, its workers send batches in any order, and its end waits for all of
+        # them, however long the store takes.
         self._sender = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlflow")
         self._sending: Future[None] | None = None
         self._last_sent = time.monotonic()
+        self._points_wait = False
+        self._hangs = False
+        self._lost: list[str] = []
+        self._reason = ""
 
     @classmethod
     def start(
@@ -103,6 +122,9 @@ class Tracker(NullTracker):
         uri = config.tracking.uri
         _check_sqlite(uri)
         mlflow = _import_mlflow()
+        if _database_file(uri) is not None:
+            _wait_less_for_sqlite()
+        run = None
         try:
             with _alone(uri):
                 mlflow.set_tracking_uri(uri)
@@ -117,8 +139,9 @@ class Tracker(NullTracker):
                 client.log_text(run.info.run_id, dump(config), "config.yaml")
         except Exception as error:
             # MLflow's stores raise whatever their drivers do: MlflowException, SQLAlchemy's, requests', OSError, ...
-            if mlflow.active_run() is not None:
-                mlflow.end_run("FAILED")
+            if run is not None:
+                with suppress(Exception), _hurry():
+                    mlflow.end_run("FAILED")
             raise UserError(
                 f"MLflow cannot use tracking.uri={uri}: {_first_line(error)} "
                 "(tracking.enabled=false trains without MLflow)"
@@ -138,17 +161,17 @@ class Tracker(NullTracker):
 
     def figure(self, name: str, figure: Figure) -> None:
         """Log a figure under `figures/`."""
-        self._try(lambda: self._client.log_figure(self.run_id, figure, f"figures/{name}.png"), f"figure {name}")
+        self._keep(f"figure {name}", lambda: self._client.log_figure(self.run_id, figure, f"figures/{name}.png"))
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Log a file, into a folder of the artifacts if one is named."""
-        self._try(lambda: self._client.log_artifact(self.run_id, str(path), folder), path.name)
+        self._keep(path.name, lambda: self._client.log_artifact(self.run_id, str(path), folder))
 
     def model(self, checkpoint: Path, puzzle: Puzzle) -> None:
         """Log the trained model, so that MLflow can load it and solve puzzles."""
         from latent_rl.reporting.mlflow_model import log_model
 
-        self._try(lambda: log_model(checkpoint, puzzle), "the model")
+        self._keep("the model", lambda: log_model(checkpoint, puzzle))
 
     def __enter__(self) -> Tracker:
         return self
@@ -158,15 +181,37 @@ class Tracker(NullTracker):
     ) -> None:
         import mlflow
 
-        self._collect_unsent(wait=True)
-        if self._points:
+        self._try(lambda: self._collect_unsent(wait=True))
+        if self._points and not self._hangs:
             self._send()
-            self._collect_unsent(wait=True)
+            self._try(lambda: self._collect_unsent(wait=True))
         self._sender.shutdown()
         if self._points:
-            logger.warning("MLflow: %d points could not be stored in %s", len(self._points), self.uri)
+            self._lost.insert(0, "1 point" if len(self._points) == 1 else f"{len(self._points)} points")
         status = "FINISHED" if kind is None else "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
-        self._try(lambda: mlflow.end_run(status), "the run's status")
+        # Even of a store that hangs: MLflow would try it again when the program ends.
+        with _hurry() if self._hangs else nullcontext():
+            if not self._try(lambda: mlflow.end_run(status)):
+                self._lost.append("the run's status")
+        if self._lost:
+            lost = ", ".join(self._lost)
+            logger.warning("MLflow: %s could not be stored in %s: %s", lost, self.uri, self._reason)
+
+    def _keep(self, what: str, action: Callable[[], object]) -> None:
+        """Do something whose failure must not cost the run, unless the store has been found to hang."""
+        if self._hangs or not self._try(action):
+            self._lost.append(what)
+
+    def _try(self, action: Callable[[], object]) -> bool:
+        """Whether it succeeded; a failure is remembered, and whether the store hangs."""
+        began = time.monotonic()
+        try:
+            action()
+        except Exception as error:
+            self._reason = _first_line(error)
+            self._hangs = self._hangs or time.monotonic() - began > HANGING_SECONDS
+            return False
+        return True
 
     def _send(self) -> None:
         """Hand all points to the sender's thread, in calls of a size that every store takes."""
@@ -186,28 +231,42 @@ class Tracker(NullTracker):
         self._sending = self._sender.submit(send)
 
     def _collect_unsent(self, wait: bool = False) -> None:
-        """Look whether the last sending is over; take its points back if it failed (stores ignore duplicates)."""
+        """Look whether the last sending is over; take its points back if it failed (stores ignore duplicates).
+
+        Raises:
+            Exception: if `wait` and it failed; otherwise one line is said, once until a sending succeeds.
+        """
         if self._sending is None or not (wait or self._sending.done()):
             return
         error = self._sending.exception()
         self._sending = None
         if error is not None:
-            logger.warning("MLflow: points wait because %s cannot be written: %s", self.uri, _first_line(error))
             self._points = self._in_flight + self._points
-
-    def _try(self, action: Any, what: str) -> None:
-        """Do something whose failure must not cost the run."""
-        try:
-            action()
-        except Exception as error:
-            logger.warning("MLflow: %s could not be stored in %s: %s", what, self.uri, _first_line(error))
+            if wait:
+                raise error
+            if not self._points_wait:
+                logger.warning("MLflow: points wait because %s cannot be written: %s", self.uri, _first_line(error))
+        self._points_wait = error is not None
 
 
 def start_tracking(
     config: Config, resume_run_id: str | None = None, parameters: Mapping[str, Any] | None = None
 ) -> NullTracker:
-    """The tracker that a configuration asks for."""
-    return Tracker.start(config, resume_run_id, parameters) if config.tracking.enabled else NullTracker()
+    """The tracker that a configuration asks for; see `Tracker.start`.
+
+    Nothing but the store is touched, so it may be called before anything is written. A store that is lost inside
+    another tracker's block costs a warning: a comparison that has begun goes on without.
+    """
+    if not config.tracking.enabled:
+        return NullTracker()
+    try:
+        return Tracker.start(config, resume_run_id, parameters)
+    except UserError as error:
+        mlflow = sys.modules.get("mlflow")
+        if mlflow is None or mlflow.active_run() is None:
+            raise
+        logger.warning("this run is not tracked: %s", error)
+        return NullTracker()
 
 
 def _log_parameters(client: MlflowClient, run_id: str, values: Mapping[str, Any], known: Mapping[str, str]) -> None:
@@ -229,23 +288,56 @@ def _parameter(value: Any) -> str:
 
 
 def _import_mlflow() -> Any:
-    """MLflow, without its news about its own doings on the screen; its warnings and errors still come through."""
+    """MLflow, made to give up soon, and silent about what we tell ourselves in one line."""
     for name, value in (
         # GitPython complains at import if there is no git; the run then only lacks the commit's name.
         ("GIT_PYTHON_REFRESH", "quiet"),
         ("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false"),
         # A training program does not report to a third party unless its user says so.
         ("MLFLOW_DISABLE_TELEMETRY", "true"),
-        # By default a server that is not there would be asked for minutes, for every single thing.
-        ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"),
+        # By default a server that is not there, or does not answer, would be asked for minutes, for every single thing.
+        ("MLFLOW_HTTP_REQUEST_TIMEOUT", str(ANSWER_SECONDS)),
+        ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1"),
+        ("MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", "1"),
     ):
         os.environ.setdefault(name, value)
     import mlflow
 
     # After the import, which sets them to INFO.
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    for name in ("mlflow.store", "alembic", "sqlalchemy", "urllib3"):
+        # They print a failure's traceback, or every try of it, and raise it as well; it is told where it is caught.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return mlflow
+
+
+def _wait_less_for_sqlite() -> None:
+    """MLflow has every session wait 20 seconds for a locked database file, and no setting for it."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    if not event.contains(Engine, "before_cursor_execute", _shorter_wait):
+        event.listen(Engine, "before_cursor_execute", _shorter_wait, retval=True)
+
+
+def _shorter_wait(
+    connection: Any, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
+) -> tuple[str, Any]:
+    if statement.startswith("PRAGMA busy_timeout"):
+        statement = f"PRAGMA busy_timeout = {1000 * ANSWER_SECONDS};"
+    return statement, parameters
+
+
+@contextmanager
+def _hurry() -> Iterator[None]:
+    """Inside, a server has a second to answer, and one try: it has failed before."""
+    short = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "1", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    usual = {name: os.environ[name] for name in short}
+    os.environ.update(short)
+    try:
+        yield
+    finally:
+        os.environ.update(usual)
 
 
 def _alone(uri: str) -> AbstractContextManager[object]:
@@ -267,7 +359,7 @@ def _check_sqlite(uri: str) -> None:
 
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        connection = sqlite3.connect(file)
+        connection = sqlite3.connect(file, timeout=ANSWER_SECONDS)
         try:
             connection.execute("PRAGMA schema_version")
             connection.execute("BEGIN IMMEDIATE")
@@ -282,5 +374,7 @@ def _check_sqlite(uri: str) -> None:
 
 def _first_line(error: BaseException) -> str:
     """The start of an error's message, which MLflow's stores can make pages long."""
-    text = str(error).strip().splitlines()[:1]
-    return textwrap.shorten(text[0], 200, placeholder=" …") if text else type(error).__name__
+    text = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if cause := HTTP_CAUSE.search(text):
+        text = cause[1]
+    return textwrap.shorten(text, 200, placeholder=" …")

@@ -9,10 +9,12 @@ from typing import ParamSpec
 
 from matplotlib import style
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from latent_rl.errors import UserError
+from latent_rl.reporting.files import check_file, replacing
 
 # Okabe and Ito's colours, as in the style file; whatever a colour says, a marker or a dash says as well.
 VERMILLION, BLUE, GREEN, PURPLE, ORANGE, BLACK = "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#000000"
@@ -67,12 +69,27 @@ def training_cost_axis(axes: Axes, cost: str) -> None:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure in the format of the path's ending.
+    """Write a figure in the format of the path's ending, PNG if there is none; a reader never sees half of it.
 
     Raises:
         UserError: if the file cannot be written or the format is unknown.
     """
     try:
-        figure.savefig(path, dpi=150)
+        with replacing(path) as file:
+            figure.savefig(file, dpi=150, format=_format(path))
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot write the figure {path}: {error}") from None
+        raise UserError(f"cannot write the figure {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+def check_figure(path: Path) -> None:
+    """Raise `UserError` if `save` could not write there; called before the work that the figure is of."""
+    known = FigureCanvasBase.get_supported_filetypes()
+    if _format(path) not in known:
+        raise UserError(
+            f"cannot write the figure {path}: format {_format(path)!r} is not among {', '.join(sorted(known))}"
+        )
+    check_file(path, "the figure ")
+
+
+def _format(path: Path) -> str:
+    return path.suffix.lstrip(".").lower() or "png"

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
+import socket
+import sqlite3
+import time
+from pathlib import Path
 
 import mlflow
 import pytest
@@ -130,8 +134,86 @@ def test_losing_the_store_for_good_does_not_cost_the_run(caplog, tmp_path) -> No
         tracker._client.log_batch = lambda *_, **__: (_ for _ in ()).throw(OSError("gone"))
         tracker.metrics({"train/loss": 1.0, "train/reward": 2.0}, 1)
         tracker.artifact(tmp_path / "missing.json")
-    assert "2 points could not be stored" in caplog.text
-    assert "missing.json could not be stored" in caplog.text
+    assert caplog.text.count("\n") == 1
+    assert "2 points, missing.json could not be stored" in caplog.text
+
+
+def test_a_store_that_hangs_is_asked_once_at_the_end_and_one_line_says_what_it_lacks(caplog, monkeypatch) -> None:
+    monkeypatch.setattr("latent_rl.reporting.mlflow_run.HANGING_SECONDS", 0.1)
+    asked = []
+
+    def hang(*_, **__) -> None:
+        asked.append(time.sleep(0.2))
+        raise OSError("timed out")
+
+    with Tracker.start(config()) as tracker:
+        tracker._client.log_batch = tracker._client.log_artifact = tracker._client.log_figure = hang
+        tracker.metrics({"train/loss": 1.0}, 1)
+        for name in ("summary.json", "a.png", "b.png"):
+            tracker.artifact(Path(name))
+        tracker.figure("curve", Figure())
+        tracker.model(Path("model.pt"), puzzle=None)
+    assert len(asked) == 1
+    assert caplog.text.count("\n") == 1
+    lost = "1 point, summary.json, a.png, b.png, figure curve, the model could not be stored"
+    assert lost in caplog.text and "timed out" in caplog.text
+
+
+def test_an_outage_is_told_once(caplog, monkeypatch) -> None:
+    monkeypatch.setattr("latent_rl.reporting.mlflow_run.SEND_EVERY_SECONDS", 0.0)
+    with Tracker.start(config()) as tracker:
+        working = tracker._client.log_batch
+        tracker._client.log_batch = lambda *_, **__: (_ for _ in ()).throw(OSError("gone"))
+        for step in range(5):
+            tracker.metrics({"train/loss": 1.0}, step)
+            tracker._sender.submit(lambda: None).result()
+        tracker._client.log_batch = working
+    assert caplog.text.count("points wait") == 1
+    assert len(history(tracker.run_id, "train/loss")) == 5
+
+
+def test_a_server_that_never_answers_is_refused_soon(monkeypatch, capfd) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as listener:  # the connection is made, and nobody reads it
+        uri = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(UserError, match="MLflow cannot use .* timed out"):
+            Tracker.start(Config(tracking={"uri": uri}))
+    assert time.monotonic() - began < 5
+    assert capfd.readouterr().err == ""
+
+
+def test_a_database_that_another_program_holds_is_waited_for_only_seconds(monkeypatch, caplog, capfd) -> None:
+    monkeypatch.setattr("latent_rl.reporting.mlflow_run.ANSWER_SECONDS", 1)
+    with Tracker.start(config()) as tracker:
+        tracker.metrics({"train/loss": 1.0}, 1)
+        holder = sqlite3.connect("mlflow.db", isolation_level=None)
+        holder.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        monkeypatch.setattr("latent_rl.reporting.mlflow_run.HANGING_SECONDS", 0.5)
+    assert time.monotonic() - began < 8
+    with pytest.raises(UserError, match="locked"):
+        Tracker.start(config())
+    holder.close()
+    assert "1 point, the run's status could not be stored" in caplog.text and "locked" in caplog.text
+    assert caplog.text.count("\n") == 1 and capfd.readouterr().err == ""
+
+
+def test_a_database_that_was_deleted_costs_one_line(tmp_path, caplog, capfd) -> None:
+    with Tracker.start(Config(tracking={"uri": f"sqlite:///{tmp_path}/mlflow.db"})) as tracker:
+        tracker.metrics({"train/loss": 1.0}, 1)
+        (tmp_path / "mlflow.db").unlink()
+    assert caplog.text.count("\n") == 1 and "1 point" in caplog.text
+    assert capfd.readouterr().err == ""
+
+
+def test_a_run_inside_another_goes_on_without_a_lost_store(caplog, monkeypatch) -> None:
+    with start_tracking(config()) as parent:
+        lost = Config(tracking={"uri": "sqlite:////dev/null/x.db"})
+        with start_tracking(lost) as child:
+            assert type(child) is NullTracker
+        assert mlflow.active_run().info.run_id == parent.run_id
+    assert "this run is not tracked: MLflow cannot use" in caplog.text
 
 
 def test_a_broken_store_is_told_in_one_line(tmp_path, monkeypatch) -> None:
