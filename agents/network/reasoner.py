@@ -181,7 +181,11 @@ class RecursiveReasoner(nn.Module):
             y, z: float32 `[B, P + L, D]`, the latents; gradient does not flow into them.
             step: int64 `[B]`, recursion steps taken so far, 0 at the first.
         """
-        with torch.autocast(y.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None):
+        # Without the cache of converted weights: some versions of torch keep one that was made under `no_grad`, in an
+        # earlier cycle, and the weight then has no gradient in the last.
+        with torch.autocast(
+            y.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None, cache_enabled=False
+        ):
             y, z = self._step(inputs, puzzle_id, y.detach(), z.detach(), step)
             return StepOutput(y.float(), z.float(), self.decode(y), self.q_logits(y))
 

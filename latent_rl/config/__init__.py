@@ -14,6 +14,7 @@ from latent_rl.config.loading import (
     validate_saved,
 )
 from latent_rl.config.schema import BudgetConfig, CollectorConfig, Config, OptimizerConfig
+from latent_rl.config.terms import complete
 
 __all__ = [
     "BudgetConfig",
@@ -21,6 +22,7 @@ __all__ = [
     "Config",
     "DEFAULT_PRESET",
     "OptimizerConfig",
+    "complete",
     "dump",
     "flatten",
     "load_config",

@@ -1,10 +1,11 @@
 """One training run: from a configuration to its parts, collecting steps, learning from them, keeping pace."""
 
-from latent_rl.training.checkpointing import restore, save
+from latent_rl.training.checkpointing import refuse_divergence, restore, save
 from latent_rl.training.learner import weighted_sum
 from latent_rl.training.pace import Every, Interruption
 from latent_rl.training.parts import accelerate, build_puzzle, choose_device
 from latent_rl.training.progress import Progress
+from latent_rl.training.resuming import check_settings
 from latent_rl.training.run import Run, assemble
 from latent_rl.training.teaching import save_taught, teach
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
@@ -18,7 +19,9 @@ __all__ = [
     "accelerate",
     "assemble",
     "build_puzzle",
+    "check_settings",
     "choose_device",
+    "refuse_divergence",
     "restore",
     "save",
     "save_taught",
