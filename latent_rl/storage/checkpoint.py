@@ -139,7 +139,7 @@ def load_model(
 
 def _reasoner(shape: Mapping[str, Any], weights: Mapping[str, Tensor], config: Config) -> RecursiveReasoner:
     """The reasoner of a file's sections, which must agree: what they say decides how much memory and time it takes."""
-    described = TypeAdapter(ReasonerConfig).validate_python(shape)
+    described = TypeAdapter(ReasonerConfig).validate_python(asdict(ReasonerConfig(**shape)))
     for name, value in config.network.model_dump().items():
         if getattr(described, name, value) != value:
             raise ValueError(f"its network has {name}={getattr(described, name)}, its configuration {value}")
