@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
+import uuid
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ def cached(
         generate: makes (train, test); called if the cache has no intact copy.
         cache_dir: default: the environment variable `LATENT_RL_CACHE`, else `~/.cache/latent_rl`.
 
-    A damaged cache file is replaced and an unwritable folder is done without, each with a logged warning.
+    A damaged cache file is replaced, and what may not be read or written is done without, each with a logged warning.
     """
     described = json.dumps(dict(parameters), sort_keys=True)
     digest = hashlib.sha256(described.encode()).hexdigest()[:16]
@@ -46,6 +46,8 @@ def cached(
         return _load_sets(file, described)
     except (FileNotFoundError, NotADirectoryError):
         pass  # not generated yet: the ordinary first run
+    except PermissionError as error:
+        logger.warning("cache file %s cannot be read (%s), generating its puzzles anew", file, error.strerror)
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         logger.warning("cache file %s is damaged (%s), generating its puzzles anew", file, error)
     train, test = generate()
@@ -78,12 +80,13 @@ def _save_sets(file: Path, described: str, train: Instances, test: Instances) ->
         for stored, field in _FIELDS.items()
     }
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside and renamed, so that another process sees the whole file or none.
-    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=file.stem, suffix=".tmp", delete=False) as temporary:
-        try:
-            np.savez_compressed(temporary, parameters=np.array(described), **arrays)
-            temporary.close()
-            os.replace(temporary.name, file)
-        except BaseException:
-            os.unlink(temporary.name)
-            raise
+    # Written beside and renamed, so that another process sees the whole file or none. Not by `tempfile`, whose files
+    # are for their owner alone: a cache may be shared.
+    temporary = file.with_name(f"{file.stem}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "xb") as opened:
+            np.savez_compressed(opened, parameters=np.array(described), **arrays)
+        temporary.replace(file)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

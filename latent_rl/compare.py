@@ -28,7 +28,7 @@ def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
     """Make the runs that are not finished yet, one after the other; the report is brought up to date after each.
 
     Raises:
-        UserError: if a folder holds runs with other settings, or a configuration does not fit.
+        UserError: if a folder holds runs with other settings or is in use, or a configuration does not fit.
         KeyboardInterrupt: after a signal, with the run in work saved.
     """
     from latent_rl.measuring import Run, check_same_settings
@@ -41,6 +41,7 @@ def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
         report,
     )
     from latent_rl.reporting.mlflow_run import start_tracking
+    from latent_rl.storage import hold
 
     # The only program that another one imports: the loop is to be found in train.py.
     from latent_rl.train import train
@@ -50,7 +51,10 @@ def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
         check_same_settings(plan)
     first = plans[0].config
     parent = first.model_copy(update={"name": f"compare-{Path(question.preset).stem}"})
-    with start_tracking(parent, known_parent_run(question.out), parent_parameters(question, plans)) as tracker:
+    with (
+        hold(question.out),
+        start_tracking(parent, known_parent_run(question.out), parent_parameters(question, plans)) as tracker,
+    ):
         comparison = report(question, plans, tracker.run_id)
         for number, plan in enumerate(plans, start=1):
             title = f"run {number} of {len(plans)}: scheme {plan.scheme}, seed {plan.seed}"

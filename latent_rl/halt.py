@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +15,7 @@ from latent_rl.config import Config
 from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
+    from latent_rl.agents import HaltingPolicy
     from latent_rl.envs import Puzzle
     from latent_rl.measuring import Point
     from latent_rl.storage import TrainedModel
@@ -64,29 +66,49 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--pass-costs must be at least 0, got {min(costs):g}")
 
     # Late, because torch takes seconds to load.
-    from rich.console import Console
-
-    from latent_rl.measuring import average
-    from latent_rl.reporting.files import make_folder, write
-    from latent_rl.reporting.style import save
-    from latent_rl.reporting.tradeoff import table, tradeoff
+    from latent_rl.storage import hold
 
     lessons = [open_lesson(Path(name), overrides, options) for name in names]
     if len({lesson.puzzle.name for lesson in lessons}) > 1:
         raise UserError(f"the models solve different puzzles: {', '.join(lesson.puzzle.name for lesson in lessons)}")
     costs = costs or [lessons[0].config.env.reward.pass_cost]
     out, folders = choose_folders([lesson.trained for lesson in lessons], options.out)
+    refuse_taken(folders)
+    with ExitStack() as held:
+        for folder in dict.fromkeys([out, *folders]):
+            held.enter_context(hold(folder))
+        # Another program may have finished there just before.
+        refuse_taken(folders)
+        report = teach_all(lessons, costs, options, out, folders)
+    cli.write_json(options.json, report)
+
+
+def refuse_taken(folders: Sequence[Path]) -> None:
+    """Raise `UserError` if a folder holds a model."""
     for folder in folders:
         if (folder / "checkpoint").exists():
             raise UserError(f"{folder} holds a model already: name another folder with --out")
-        make_folder(folder)
+
+
+def teach_all(
+    lessons: Sequence[Lesson], costs: Sequence[float], options: argparse.Namespace, out: Path, folders: Sequence[Path]
+) -> dict[str, Any]:
+    """Teach every model and leave in its folder what came of it, the model itself last; returns the report."""
+    from rich.console import Console
+
+    from latent_rl.measuring import average
+    from latent_rl.reporting.files import write
+    from latent_rl.reporting.style import save
+    from latent_rl.reporting.tradeoff import table, tradeoff
+    from latent_rl.training import save_taught
 
     # With the JSON on standard output, what people read goes beside it.
     console = Console(stderr=str(options.json) == "-", highlight=False)
-    by_model, reports = [], []
+    by_model, reports, policies = [], [], []
     for lesson, folder in zip(lessons, folders, strict=True):
-        points, metrics = teach_and_measure(lesson, costs, options.puzzles, folder)
+        points, policy, metrics = teach_and_measure(lesson, costs, options.puzzles)
         by_model.append(points)
+        policies.append(policy)
         reports.append(
             {
                 "checkpoint": str(lesson.trained.path),
@@ -99,18 +121,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
             }
         )
         write(folder / JSON_FILE, json.dumps(reports[-1], indent=1) + "\n")
-        console.print(f"model         {folder}", soft_wrap=True)
 
     averaged, first = average(by_model), lessons[0]
     save(tradeoff(first.puzzle.name, averaged), out / FIGURE_FILE)
-    console.print(table(first.puzzle.name, averaged, first.config.baseline_passes_per_puzzle))
-    console.print(f"figure        {out / FIGURE_FILE}", soft_wrap=True)
-    console.print(f"measure it    python -m latent_rl.evaluate {folders[0]}", soft_wrap=True)
     report = reports[0]
     if len(reports) > 1:
         report = {"models": reports, "points": [asdict(point) for point in averaged]}
         write(out / JSON_FILE, json.dumps(report, indent=1) + "\n")
-    cli.write_json(options.json, report)
+    # A folder with a model is finished: cut off before, the same command begins again.
+    for lesson, folder, policy in zip(lessons, folders, policies, strict=True):
+        save_taught(folder, lesson.trained, lesson.config, costs[0], policy)
+        console.print(f"model         {folder}", soft_wrap=True)
+    console.print(table(first.puzzle.name, averaged, first.config.baseline_passes_per_puzzle))
+    console.print(f"figure        {out / FIGURE_FILE}", soft_wrap=True)
+    console.print(f"measure it    python -m latent_rl.evaluate {folders[0]}", soft_wrap=True)
+    return report
 
 
 class Lesson(NamedTuple):
@@ -132,24 +157,23 @@ def open_lesson(path: Path, overrides: Sequence[str], options: argparse.Namespac
 
 
 def teach_and_measure(
-    lesson: Lesson, costs: Sequence[float], puzzles: int | None, folder: Path
-) -> tuple[list[Point], dict[str, Any]]:
-    """Learn a policy for every price, keep the first in a folder, and measure all of them and the simple rules."""
+    lesson: Lesson, costs: Sequence[float], puzzles: int | None
+) -> tuple[list[Point], HaltingPolicy, dict[str, Any]]:
+    """Learn a policy for every price, and measure all of them and the simple rules; the policy is the first one."""
     from latent_rl.measuring import Ledger, measure_policy, measure_rules
-    from latent_rl.training import save_taught, teach
+    from latent_rl.training import teach
 
     trained, config, puzzle = lesson
     instances = cli.instances_to_test(trained, config, puzzle, puzzles)
     ledger = Ledger()
     ledger.watch(trained.reasoner.network)
     taught = teach(trained, puzzle, config, costs, ledger, cli.progress_bar)
-    save_taught(folder, trained, config, costs[0], taught.policies[0])
     points = [
         measure_policy(trained, policy, cost, puzzle, instances, config, ledger)
         for cost, policy in zip(costs, taught.policies, strict=True)
     ]
     points += measure_rules(trained, puzzle, instances, config, ledger)
-    return points, taught.metrics
+    return points, taught.policies[0], taught.metrics
 
 
 def choose_folders(models: Sequence[TrainedModel], out: Path | None) -> tuple[Path, list[Path]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +13,9 @@ from latent_rl.config import DEFAULT_PRESET, Config, dump, load_config, load_res
 from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
+    from latent_rl.reporting.mlflow_run import NullTracker
     from latent_rl.storage import Evaluation, Summary
-    from latent_rl.training import Run
+    from latent_rl.training import Progress, Run
 
 EXAMPLE = """\
   python -m latent_rl.train
@@ -21,28 +24,57 @@ EXAMPLE = """\
   python -m latent_rl.train --resume runs/sudoku-6x6-pi-0 budget.seconds=900"""
 
 
-def train(config: Config, run_dir: Path, *, resume: bool = False, init: Path | None = None) -> Summary:
+class NotAllWrittenError(UserError):
+    """A finished run of which some files could not be written.
+
+    Attributes:
+        summary: its result.
+    """
+
+    def __init__(self, message: str, summary: Summary) -> None:
+        super().__init__(message)
+        self.summary = summary
+
+
+def train(config: Config, run_dir: Path | None = None, *, resume: bool = False, init: Path | None = None) -> Summary:
     """Train until the budget is spent; the summary returned also lies in the run directory.
 
-    With `init`, a checkpoint of ours or of the official code, the network starts with its weights.
+    Args:
+        config: describes the run.
+        run_dir: of the run, which nobody else may work in meanwhile; if None, one of its own under `runs/`, by name.
+        resume: go on from the checkpoint there.
+        init: a checkpoint of ours or of the official code, whose weights the network starts with.
 
     Raises:
-        UserError: if the configuration, the data or the checkpoint to resume from do not fit.
+        UserError: if the configuration, the data or the checkpoint to resume from do not fit, another program works
+            in the run directory, training diverges, or what it has come to cannot be written.
         KeyboardInterrupt: after a signal, once the update in work is done and saved.
     """
     # Late: torch, torchrl and MLflow take seconds to load, and `--help` or a typo should not wait for them.
-    from latent_rl.measuring import hold_vote
-    from latent_rl.reporting.mlflow_run import start_tracking
-    from latent_rl.reporting.run_results import evaluation_metrics, result_figures, save_figures, training_metrics
-    from latent_rl.training import Every, Interruption, Progress, assemble, restore, save, weighted_sum
+    from latent_rl.storage import claim, hold, write_text
+    from latent_rl.training import assemble, check_settings, restore
 
-    run = assemble(config, init)
+    with ExitStack() as held:
+        if resume:
+            held.enter_context(hold(run_dir))
+            check_settings(run_dir, config)
+        run = assemble(config, init)
+        mlflow_run_id = restore(run, run_dir) if resume else None
+        # Only now: a start that is refused leaves nothing behind, and a refused resume leaves the run as it was.
+        if not resume:
+            run_dir = held.enter_context(hold(run_dir) if run_dir else claim(Path("runs") / str(config.name)))
+        write_text(run_dir / "config.yaml", dump(config))
+        return learn(run, run_dir, mlflow_run_id)
+
+
+def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
+    """Go on with a run until its budget is spent, measure it, and leave in the run directory what it has come to."""
+    from latent_rl.reporting.mlflow_run import start_tracking
+    from latent_rl.reporting.run_results import evaluation_metrics, training_metrics
+    from latent_rl.training import Every, Interruption, Progress, refuse_divergence, save, weighted_sum
+
+    config, clock, learner, halting = run.config, run.clock, run.learner, run.halting
     collection, experience, losses = run.collection, run.experience, run.losses
-    learner, halting = run.learner, run.halting
-    mlflow_run_id = restore(run, run_dir) if resume else None
-    # Only now: a start that is refused leaves nothing behind, and a refused resume leaves the run as it was.
-    prepare_run_dir(run_dir, config)
-    baseline, clock = config.baseline_passes_per_puzzle, run.clock
     chart_due = Every(config.tracking.every_updates, learner.updates)
     save_due = Every(config.checkpoint_every_seconds, clock.seconds)
     if config.evaluation.points is None:
@@ -53,7 +85,7 @@ def train(config: Config, run_dir: Path, *, resume: bool = False, init: Path | N
     with start_tracking(config, mlflow_run_id) as tracker, Progress() as progress, Interruption() as interruption:
         progress.say(describe(run, run_dir))
         while run.budget_share < 1.0 and not interruption.requested:
-            with clock:
+            with clock, explained(run):
                 batch = next(collection)
                 with run.ledger.phase("update"):
                     for steps in experience(batch):
@@ -64,31 +96,95 @@ def train(config: Config, run_dir: Path, *, resume: bool = False, init: Path | N
             updates, share = learner.updates, run.budget_share
             progress.advance(updates, clock.seconds, share, metrics)
             if chart_due.due(updates):
+                refuse_divergence(run)
                 tracker.metrics(training_metrics(batch, metrics, run.spent), updates)
             # The last evaluation of all is the one on all test puzzles, below.
             if evaluation_due.due(updates if config.evaluation.points is None else share) and share < 1.0:
                 evaluation = measure(run, config.evaluation.puzzles)
-                tracker.metrics(evaluation_metrics(evaluation, run.spent, baseline), updates)
+                tracker.metrics(evaluation_metrics(evaluation, run.spent, config.baseline_passes_per_puzzle), updates)
                 progress.evaluated(run.spent, evaluation)
             if save_due.due(clock.seconds):
-                save(run, run_dir, tracker.run_id)
+                refuse_divergence(run)
+                try:
+                    save(run, run_dir, tracker.run_id)
+                except UserError as error:
+                    progress.say(f"warning: {error}; next try in {config.checkpoint_every_seconds:g} s of training")
 
-        model_file = save(run, run_dir, tracker.run_id)
-        if interruption.requested:
+        refuse_divergence(run)
+        unwritten: list[str] = []
+        with noting(unwritten):
+            save(run, run_dir, tracker.run_id)
+        if interruption.requested and unwritten:
+            raise UserError(f"stopped, but {unwritten[0]}; what was saved before stays")
+        try:
+            interruption.stop_at_once()
+            return finish(run, run_dir, tracker, progress, unwritten)
+        except KeyboardInterrupt:
             progress.say(f"stopped and saved; go on with: python -m latent_rl.train --resume {run_dir}")
-            raise KeyboardInterrupt
-        progress.say(f"measuring on all {len(run.puzzle.instances('test'))} test puzzles")
-        spent, evaluation = run.spent, measure(run)
-        election = hold_vote(learner.averaged_reasoner, run.puzzle, config, run.ledger)
-        progress.evaluated(spent, evaluation)
-        summary = summarize(run, evaluation, election.pass_at if election else {}, model_file, tracker.run_id)
+            raise
+
+
+def finish(run: Run, run_dir: Path, tracker: NullTracker, progress: Progress, unwritten: list[str]) -> Summary:
+    """Measure a run on all test puzzles and leave the result, as far as it can be written.
+
+    Args:
+        run: its training is over and saved.
+        run_dir: where the result goes.
+        tracker: told of it.
+        progress: told of it.
+        unwritten: what could not be written so far.
+
+    Raises:
+        NotAllWrittenError: if a part could not be written.
+    """
+    from latent_rl.measuring import hold_vote
+    from latent_rl.reporting.run_results import evaluation_metrics, result_figures, save_figures
+
+    progress.say(f"measuring on all {len(run.puzzle.instances('test'))} test puzzles")
+    saved = not unwritten
+    spent, evaluation = run.spent, measure(run)
+    election = hold_vote(run.learner.averaged_reasoner, run.puzzle, run.config, run.ledger)
+    progress.evaluated(spent, evaluation)
+    model_file = run_dir / "checkpoint" / "model.pt"
+    summary = summarize(run, evaluation, election.pass_at if election else {}, model_file, tracker.run_id)
+    with noting(unwritten):
         run.history.write(run_dir)
+    with noting(unwritten):
         tracker.artifact(summary.write(run_dir))
-        tracker.metrics(evaluation_metrics(evaluation, spent, baseline, election), spent.updates)
+    baseline = run.config.baseline_passes_per_puzzle
+    tracker.metrics(evaluation_metrics(evaluation, spent, baseline, election), spent.updates)
+    with noting(unwritten):
         for path in save_figures(result_figures(run, evaluation, election), run_dir):
             tracker.artifact(path, "figures")
+    if saved:
         tracker.model(model_file, run.puzzle)
+    if unwritten:
+        more = f" (and {len(unwritten) - 1} more)" if len(unwritten) > 1 else ""
+        raise NotAllWrittenError(f"trained and measured, but {unwritten[0]}{more}", summary)
     return summary
+
+
+@contextmanager
+def noting(unwritten: list[str]) -> Iterator[None]:
+    """Note what the block cannot write, and go on."""
+    try:
+        yield
+    except UserError as error:
+        unwritten.append(str(error))
+    except OSError as error:
+        unwritten.append(f"cannot write {error.filename}: {error.strerror}")
+
+
+@contextmanager
+def explained(run: Run) -> Iterator[None]:
+    """Where a run that has diverged breaks on its own numbers, say that it has."""
+    from latent_rl.training import refuse_divergence
+
+    try:
+        yield
+    except (ValueError, RuntimeError):
+        refuse_divergence(run)
+        raise
 
 
 def measure(run: Run, puzzles: int | None = None) -> Evaluation:
@@ -142,25 +238,6 @@ def count_parameters(run: Run) -> int:
     return sum(parameter.numel() for parameter in run.reasoner.parameters())
 
 
-def choose_run_dir(config: Config) -> Path:
-    """`runs/<name>`, or `runs/<name>-2`, `-3`, … if that is taken: a new run never overwrites an old one."""
-    first = run_dir = Path("runs") / str(config.name)
-    number = 2
-    while run_dir.exists():
-        run_dir = first.with_name(f"{first.name}-{number}")
-        number += 1
-    return run_dir
-
-
-def prepare_run_dir(run_dir: Path, config: Config) -> None:
-    """Make the run directory and leave the resolved configuration in it."""
-    try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        (run_dir / "config.yaml").write_text(dump(config))
-    except OSError as error:
-        raise UserError(f"run directory {run_dir} cannot be written: {error.strerror}") from None
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command-line program."""
     parser = cli.Parser(
@@ -183,19 +260,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("--resume goes on from its own weights: leave out --init")
 
     if options.resume is not None:
-        run_dir = options.resume
-        if not run_dir.is_dir():
-            raise UserError(f"run directory {run_dir} does not exist")
-        config = load_resolved(run_dir / "config.yaml", options.overrides)
+        # Not `Path.is_dir`, which raises on names that no file can have.
+        if not os.path.isdir(options.resume):
+            raise UserError(f"run directory {str(options.resume)[:200]} does not exist")
+        config = load_resolved(options.resume / "config.yaml", options.overrides)
     else:
         config = load_config(options.config, options.overrides)
-        run_dir = choose_run_dir(config)
-    summary = train(config, run_dir, resume=options.resume is not None, init=options.init)
+    problem = None
+    try:
+        summary = train(config, options.resume, resume=options.resume is not None, init=options.init)
+    except NotAllWrittenError as error:
+        summary, problem = error.summary, error
     cli.write_json(options.json, summary.model_dump())
     if str(options.json) != "-":
         from latent_rl.reporting.summary import show
 
         show(summary, tracking_uri=config.tracking.uri if config.tracking.enabled else None)
+    if problem is not None:
+        raise problem
 
 
 if __name__ == "__main__":

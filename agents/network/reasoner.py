@@ -175,7 +175,10 @@ class RecursiveReasoner(nn.Module):
     def autocast(self) -> torch.autocast:
         """The precision of recursion steps, as a context; what is decoded outside of a step needs it too."""
         device = self.initial_y.device.type
-        return torch.autocast(device, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None)
+        # Without the cache of converted weights: some versions of torch keep one that was made under `no_grad`, in an
+        # earlier cycle, and the weight then has no gradient in the last.
+        on = self.autocast_dtype is not None
+        return torch.autocast(device, dtype=self.autocast_dtype, enabled=on, cache_enabled=False)
 
     def step(self, inputs: Tensor, puzzle_id: Tensor, y: Tensor, z: Tensor, step: Tensor) -> StepOutput:
         """One recursion step: `T` cycles of `n` updates of `z` and one of `y`, gradient through the last cycle only.

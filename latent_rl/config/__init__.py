@@ -16,7 +16,7 @@ from latent_rl.config.loading import (
 )
 from latent_rl.config.schema import WIDEST, CollectorConfig, Config, OptimizerConfig
 from latent_rl.config.strangers import check_named, named_code
-from latent_rl.config.terms import rule_context
+from latent_rl.config.terms import complete, rule_context
 
 __all__ = [
     "CollectorConfig",
@@ -25,6 +25,7 @@ __all__ = [
     "OptimizerConfig",
     "WIDEST",
     "check_named",
+    "complete",
     "dump",
     "flatten",
     "load_config",

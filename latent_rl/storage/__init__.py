@@ -8,7 +8,10 @@ from latent_rl.storage.checkpoint import (
     restore_random_states,
     save_model,
     save_training,
+    saved_settings,
 )
+from latent_rl.storage.files import write_text
+from latent_rl.storage.folders import claim, hold
 from latent_rl.storage.official import SETTABLE
 from latent_rl.storage.records import SUMMARY_FILE, Evaluation, History, Milestone, Spent, Summary
 
@@ -21,10 +24,14 @@ __all__ = [
     "SUMMARY_FILE",
     "Summary",
     "TrainedModel",
+    "claim",
+    "hold",
     "load_model",
     "load_training",
     "load_weights",
     "restore_random_states",
     "save_model",
     "save_training",
+    "saved_settings",
+    "write_text",
 ]

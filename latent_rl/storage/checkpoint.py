@@ -2,21 +2,27 @@
 
 A run directory's `checkpoint/` holds two files, each replaced atomically and each complete in itself:
 `model.pt` (averaged weights and configuration: all that evaluating or solving needs) and `training.pt` (weights,
-averaged weights, optimizer, environment, random states and ledger: all that resuming needs).
+averaged weights, optimizer, environment, random states, ledger and configuration: all that resuming needs).
 """
 
 from __future__ import annotations
 
+import errno
 import os
+import pickle
 import random
-import tempfile
-from collections.abc import Sequence
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from torch import Tensor, nn
 
 from latent_rl.agents import (
     HaltingPolicy,
@@ -26,8 +32,9 @@ from latent_rl.agents import (
     load_compact_state,
     state_shapes,
 )
-from latent_rl.config import WIDEST, Config, validate_saved
+from latent_rl.config import Config, validate_saved
 from latent_rl.errors import UserError
+from latent_rl.storage.files import replacing
 from latent_rl.storage.official import is_official, official_model, official_weights
 
 MODEL_FILE = "model.pt"
@@ -68,7 +75,11 @@ def save_model(
     ids_digest: str = "",
     halting: HaltingPolicy | None = None,
 ) -> Path:
-    """Write `model.pt` into a checkpoint folder."""
+    """Write `model.pt` into a checkpoint folder.
+
+    Raises:
+        UserError: if it cannot be written; what was there before stays.
+    """
     path = folder / MODEL_FILE
     shape = {} if halting is None else {"width": halting.width, "hidden": halting.hidden, "floor": halting.floor}
     _save(
@@ -108,37 +119,55 @@ def load_model(
         return TrainedModel(reasoner.to(device).eval(), config, 0, file, official=True)
     if preset is not None:
         raise UserError(f"{file} knows its puzzle; --config is for checkpoints of the official code")
+    if content.get("format") != FORMAT:
+        raise UserError(f"{file} was written by another version of latent_rl, or is no model")
     try:
         config = validate_saved(content["config"])
-        _check_network(content["reasoner"], config)
-        reasoner = RecursiveReasoner(ReasonerConfig(**content["reasoner"]))
-        load_compact_state(reasoner, content["weights"])
-        updates = content["updates"]
-        halting = None
-        if content.get("halting") is not None:
-            _check_halting(content["halting"]["shape"], config)
-            halting = HaltingPolicy(**content["halting"]["shape"])
-            halting.load_state_dict(content["halting"]["weights"])
-            halting.to(device).eval()
-    except (KeyError, TypeError, ValueError, RuntimeError, UserError) as error:
+        reasoner = _reasoner(content["reasoner"], content["weights"], config)
+        updates = _COUNT.validate_python(content["updates"])
+        digest = _TEXT.validate_python(content.get("ids_digest", ""))
+        halting = None if content.get("halting") is None else _halting(reasoner, **content["halting"])
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
+    except Exception as error:
+        # Whatever values that another hand has put there make of the code that meets them.
         raise UserError(f"{file} is no checkpoint of this version of latent_rl: {_one_line(error)}") from None
-    digest = content.get("ids_digest", "")
+    if halting is not None:
+        halting.to(device).eval()
     return TrainedModel(reasoner.to(device).eval(), config, updates, file, ids_digest=digest, halting=halting)
 
 
-def _check_network(shape: dict[str, Any], config: Config) -> None:
-    """Raise `UserError` unless the network's shape is that of the configuration, whose bounds the schema has checked.
+def _reasoner(shape: Mapping[str, Any], weights: Mapping[str, Tensor], config: Config) -> RecursiveReasoner:
+    """The reasoner of a file's sections, which must agree: what they say decides how much memory and time it takes."""
+    described = TypeAdapter(ReasonerConfig).validate_python(asdict(ReasonerConfig(**shape)))
+    for name, value in config.network.model_dump().items():
+        if getattr(described, name, value) != value:
+            raise ValueError(f"its network has {name}={getattr(described, name)}, its configuration {value}")
+    blocks = {match[1] for name in weights if (match := re.match(r"network\.blocks\.(\d+)\.", name))}
+    if described.layers != len(blocks):
+        raise ValueError(f"its network has {described.layers} layers, its weights are those of {len(blocks)}")
+    _check_shapes(lambda: RecursiveReasoner(described), state_shapes(weights))
+    reasoner = RecursiveReasoner(described)
+    load_compact_state(reasoner, weights)
+    return reasoner
 
-    A file that says `cycles: 1000000000` would be loaded, and then never answer.
-    """
-    for name, value in config.network:
-        if name in shape and shape[name] != value:
-            raise UserError(f"its network has {name}={shape[name]}, its configuration {name}={value}")
+
+def _halting(reasoner: RecursiveReasoner, shape: Mapping[str, Any], weights: Mapping[str, Tensor]) -> HaltingPolicy:
+    _check_shapes(lambda: HaltingPolicy(**shape), state_shapes(weights))
+    policy = HaltingPolicy(**shape)
+    if policy.width != reasoner.config.width:
+        raise ValueError(f"its halting policy is of width {policy.width}, its network of {reasoner.config.width}")
+    policy.load_state_dict(weights)
+    return policy
 
 
-def _check_halting(shape: dict[str, Any], config: Config) -> None:
-    if shape["width"] != config.network.width or not 0 < shape["hidden"] <= WIDEST:
-        raise UserError(f"its halting policy has width={shape['width']} and hidden={shape['hidden']}")
+def _check_shapes(make: Callable[[], nn.Module], found: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse weights of other shapes than those of the module, before it takes memory."""
+    with torch.device("meta"):
+        wanted = state_shapes(make().state_dict())
+    for name in dict.fromkeys((*wanted, *found)):
+        if wanted.get(name) != found.get(name):
+            raise ValueError(f"tensor {name!r} is {_shape(found.get(name))}, not {_shape(wanted.get(name))}")
 
 
 def load_weights(reasoner: RecursiveReasoner, path: Path) -> None:
@@ -170,30 +199,103 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 def find_model(path: Path) -> Path:
     """The model file that a user means by a run directory, a checkpoint folder or a file."""
-    for candidate in (path / "checkpoint" / MODEL_FILE, path / MODEL_FILE, path):
-        if candidate.is_file():
-            return candidate
-    if path.is_dir():
-        raise UserError(f"{path} holds no checkpoint (looked for checkpoint/{MODEL_FILE} and {MODEL_FILE})")
+    try:
+        for candidate in (path / "checkpoint" / MODEL_FILE, path / MODEL_FILE, path):
+            if candidate.is_file():
+                return candidate
+        if path.is_dir():
+            raise UserError(f"{path} holds no checkpoint (looked for checkpoint/{MODEL_FILE} and {MODEL_FILE})")
+    except OSError as error:
+        raise UserError(f"checkpoint {str(path)[:100]} cannot be read: {error.strerror}") from None
     raise UserError(f"checkpoint {path} does not exist")
 
 
 def save_training(folder: Path, state: dict[str, Any]) -> None:
-    """Write `training.pt`, with the random states of this moment added."""
+    """Write `training.pt`, with the random states of this moment added.
+
+    Raises:
+        UserError: if it cannot be written; what was there before stays.
+    """
     _save(folder / TRAINING_FILE, {"format": TRAINING_FORMAT, **state, "random": random_states()})
 
 
 def load_training(folder: Path, device: torch.device | str) -> dict[str, Any]:
-    """The state that `save_training` wrote; random states are in it under `random`, not yet applied."""
+    """The state that `save_training` wrote; random states are in it under `random`, not yet applied.
+
+    Raises:
+        UserError: if there is none, or the file is damaged, of another version, or does not hold what it should.
+    """
+    content = _checked(folder, device)
+    try:
+        _Progress.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UserError(f"{folder / TRAINING_FILE} was changed by another hand: {where}: {first['msg']}") from None
+    return content
+
+
+def saved_settings(folder: Path) -> dict[str, Any] | None:
+    """The configuration that `training.pt` keeps; None in one of an earlier version. Tensors are not read.
+
+    Raises:
+        UserError: as `load_training`.
+    """
+    settings = _checked(folder, "cpu", mmap=True).get("config")
+    if settings is not None and not isinstance(settings, dict):
+        raise UserError(f"{folder / TRAINING_FILE} was changed by another hand: config is no mapping")
+    return settings
+
+
+def _checked(folder: Path, device: torch.device | str, mmap: bool = False) -> dict[str, Any]:
     file = folder / TRAINING_FILE
     if not file.is_file():
         raise UserError(f"{folder.parent} holds nothing to resume ({file.name} is missing in {folder.name}/)")
-    content = _load(file, device)
+    content = _load(file, device, mmap=mmap)
     if content.get("format") == 1:
         return _from_format_1(content)
     if content.get("format") != TRAINING_FORMAT:
         raise UserError(f"{file} was written by another version of latent_rl")
     return content
+
+
+_Count = Annotated[int, Field(ge=0, lt=2**53, strict=True)]
+_COUNT, _TEXT = TypeAdapter(_Count), TypeAdapter(str)
+
+
+class _Section(BaseModel):
+    """What is read of a section before the parts of the run take over; they check the rest themselves."""
+
+    model_config = ConfigDict(strict=True, extra="ignore")
+
+
+class _Learner(_Section):
+    updates: _Count
+
+
+class _Collection(_Section):
+    finished_puzzles: _Count
+
+
+class _Clock(_Section):
+    seconds: float = Field(ge=0.0, allow_inf_nan=False)
+
+
+class _Ledger(_Section):
+    forward: dict[str, _Count]
+    backward: dict[str, _Count]
+
+
+class _Progress(_Section):
+    """The plain numbers of `training.pt`, on which it depends when training ends."""
+
+    puzzle: str
+    ids_digest: str = ""
+    mlflow_run_id: str | None
+    learner: _Learner
+    collection: _Collection
+    clock: _Clock
+    ledger: _Ledger
 
 
 def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:
@@ -222,8 +324,9 @@ def random_states() -> dict[str, Any]:
 def restore_random_states(states: dict[str, Any]) -> None:
     """Apply what `random_states` returned."""
     torch.set_rng_state(states["torch"].cpu())
-    if states["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([state.cpu() for state in states["cuda"]])
+    # There may be fewer devices here, or more, than where the run was saved.
+    for device, state in zip(range(torch.cuda.device_count()), states["cuda"], strict=False):
+        torch.cuda.set_rng_state(state.cpu(), device)
     kind, keys, position, has_gauss, gauss = states["numpy"]
     np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), position, has_gauss, gauss))
     version, internal, gauss_next = states["python"]
@@ -231,31 +334,55 @@ def restore_random_states(states: dict[str, Any]) -> None:
 
 
 def _save(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            try:
+                torch.save(content, file)
+            except RuntimeError as error:
+                # What torch makes of a file that does not take what is written.
+                raise OSError(errno.EIO, _one_line(error)) from None
+    except OSError as error:
+        raise UserError(f"cannot write the checkpoint {path}: {error.strerror}") from None
 
 
-def _load(file: Path, device: torch.device | str) -> dict[str, Any]:
+def _load(file: Path, device: torch.device | str, mmap: bool = False) -> dict[str, Any]:
     try:
-        content = torch.load(file, map_location=device, weights_only=True)
+        _check_sums(file)
+        with warnings.catch_warnings():
+            # About kinds of pickles that other programs write: they are refused in any case.
+            warnings.simplefilter("ignore")
+            content = torch.load(file, map_location=device, weights_only=True, mmap=mmap or None)
     except FileNotFoundError:
         raise UserError(f"checkpoint {file} does not exist") from None
+    except PermissionError as error:
+        raise UserError(f"checkpoint {file} cannot be read: {error.strerror}") from None
+    except pickle.UnpicklingError:
+        # Not in torch's own words: they explain how to have the file execute code.
+        found = "it holds something else than plain values and tensors"
+        raise UserError(f"checkpoint {file} is damaged, truncated or not a checkpoint: {found}") from None
     except Exception as error:
-        # torch.load raises whatever its zip reader or unpickler meets: RuntimeError, EOFError, UnpicklingError, ...
+        # torch.load raises whatever its zip reader or unpickler meets: RuntimeError, EOFError, BadZipFile, ...
         raise UserError(f"checkpoint {file} is damaged, truncated or not a checkpoint: {_one_line(error)}") from None
     if not isinstance(content, dict):
         raise UserError(f"checkpoint {file} is not a checkpoint of latent_rl")
     return content
 
 
+def _check_sums(file: Path) -> None:
+    """Compare an archive's contents with their check sums, which torch does not look at; its old format has none."""
+    with open(file, "rb") as opened:
+        if opened.read(4) != b"PK\x03\x04":
+            return
+        with zipfile.ZipFile(opened) as archive:
+            stored = sum(entry.file_size for entry in archive.infolist())
+            if stored > os.fstat(opened.fileno()).st_size:
+                # torch compresses nothing: this would only take time and memory.
+                raise zipfile.BadZipFile("its contents are larger than itself")
+            if (damaged := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"the check sum of {damaged} is wrong")
+
+
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    text = "".join(letter for letter in " ".join(str(error).split()) if letter.isprintable())
+    return text[:200] or type(error).__name__

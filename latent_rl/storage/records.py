@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from latent_rl.errors import UserError
+from latent_rl.storage.files import write_text
 
 HISTORY_FILE = "history.json"
 SUMMARY_FILE = "summary.json"
@@ -129,6 +130,10 @@ def _nested(flat: dict[str, Any]) -> dict[str, Any]:
     return {**counters, "evaluation": evaluation}
 
 
+_MILESTONES = TypeAdapter(list[Milestone])
+"""Checks types, which dataclasses do not."""
+
+
 class History:
     """The milestones of a run in the order of training: the curve behind the summary's last point."""
 
@@ -145,12 +150,14 @@ class History:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
-        self.milestones = [Milestone.from_dict(milestone) for milestone in state["milestones"]]
+        found = [Milestone.from_dict(milestone) for milestone in state["milestones"]]
+        _MILESTONES.validate_python([asdict(milestone) for milestone in found])
+        self.milestones = found
 
     def write(self, run_dir: Path) -> Path:
         """Write `history.json`, a list of milestones, into a run directory."""
         path = run_dir / HISTORY_FILE
-        _write(path, json.dumps(self.state_dict()["milestones"], indent=1) + "\n")
+        write_text(path, json.dumps(self.state_dict()["milestones"], indent=1) + "\n")
         return path
 
     @classmethod
@@ -165,7 +172,9 @@ class History:
             return cls([Milestone.from_dict(entry) for entry in json.loads(path.read_text())])
         except FileNotFoundError:
             raise UserError(f"{run_dir} holds no {HISTORY_FILE}: is this the directory of a finished run?") from None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(f"{path} is no history of this version of latent_rl: {error}") from None
 
 
@@ -233,7 +242,7 @@ class Summary(BaseModel):
     def write(self, run_dir: Path) -> Path:
         """Write `summary.json` into a run directory."""
         path = run_dir / SUMMARY_FILE
-        _write(path, self.model_dump_json(indent=2) + "\n")
+        write_text(path, self.model_dump_json(indent=2) + "\n")
         return path
 
     @classmethod
@@ -254,13 +263,3 @@ class Summary(BaseModel):
             first = error.errors()[0]
             where = f"{'.'.join(map(str, first['loc']))}: " if first["loc"] else ""
             raise UserError(f"{path} is no summary of this version of latent_rl: {where}{first['msg']}") from None
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file; a reader never sees half of it."""
-    temporary = path.with_name(f"{path.name}.new")
-    try:
-        temporary.write_text(text)
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror}") from None

@@ -1,12 +1,13 @@
 """One training run: from a configuration to its parts, collecting steps, learning from them, keeping pace."""
 
-from latent_rl.training.checkpointing import restore, save
+from latent_rl.training.checkpointing import refuse_divergence, restore, save
 from latent_rl.training.collection import Collection
 from latent_rl.training.experience import FusedExperience, ReplayExperience
 from latent_rl.training.learner import Learner, weighted_sum
 from latent_rl.training.pace import Clock, Every, Interruption
 from latent_rl.training.parts import accelerate, build_puzzle, choose_device
 from latent_rl.training.progress import Progress
+from latent_rl.training.resuming import check_settings
 from latent_rl.training.run import Run, assemble
 from latent_rl.training.teaching import save_taught, teach
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
@@ -25,7 +26,9 @@ __all__ = [
     "accelerate",
     "assemble",
     "build_puzzle",
+    "check_settings",
     "choose_device",
+    "refuse_divergence",
     "restore",
     "save",
     "save_taught",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 from latent_rl.errors import UserError
@@ -10,10 +11,15 @@ from latent_rl.training.run import Run
 
 
 def save(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Path:
-    """Write both checkpoint files; returns the path of the model file."""
+    """Write both checkpoint files; returns the path of the model file.
+
+    Raises:
+        UserError: if they cannot be written; each that could not is as it was.
+    """
     folder = run_dir / "checkpoint"
     parts = {name: part.state_dict() for name, part in run.parts.items()}
     identity = {"puzzle": run.puzzle.name, "ids_digest": run.puzzle.ids_digest, "mlflow_run_id": mlflow_run_id}
+    identity |= {"config": run.config.model_dump(mode="json")}
     save_training(folder, {**identity, **parts})
     return save_model(
         folder,
@@ -23,6 +29,20 @@ def save(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Path:
         run.puzzle.ids_digest,
         run.halting.policy,
     )
+
+
+def refuse_divergence(run: Run) -> None:
+    """Look whether the run can still become something, before it is saved over what was good. Waits for the device.
+
+    Raises:
+        UserError: if a gradient or weight is not finite.
+    """
+    halting = [] if run.halting.policy is None else [*run.halting.policy.parameters()]
+    if run.learner.diverged or not all(bool(weight.isfinite().all()) for weight in halting):
+        raise UserError(
+            f"training diverged: at update {run.learner.updates} gradients or weights are not finite; what was saved "
+            f"before stays, and goes on with smaller steps: --resume … optimizer.lr={run.config.optimizer.lr / 10:g}"
+        )
 
 
 def restore(run: Run, run_dir: Path) -> str | None:
@@ -44,7 +64,9 @@ def restore(run: Run, run_dir: Path) -> str | None:
     try:
         for name, part in run.parts.items():
             part.load_state_dict(state[name])
-    except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{run_dir} does not fit this configuration: {' '.join(str(error).split())}") from None
-    restore_random_states(state["random"])
+        restore_random_states(state["random"])
+    except Exception as error:
+        # Whatever a part makes of a state that is not its own, or that another hand has changed.
+        reason = textwrap.shorten(" ".join(str(error).split()) or type(error).__name__, 300, placeholder=" …")
+        raise UserError(f"{run_dir} does not fit this configuration: {reason}") from None
     return state["mlflow_run_id"]

@@ -61,6 +61,7 @@ class Learner:
         ]
         self.parameters = [*reasoner.parameters(), *self.heads.parameters()]
         self.updates = 0
+        self._last_norm: Tensor | None = None
 
     def step(self, loss: Tensor) -> dict[str, Tensor]:
         """One optimizer step along the gradient of a scalar; returns `gradient_norm`, before it was clipped."""
@@ -72,7 +73,14 @@ class Learner:
             schedule.step()
         self.averaged.update_parameters(self.reasoner)
         self.updates += 1
+        self._last_norm = norm
         return {"gradient_norm": norm}
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the last gradient or a weight is not finite. Waits for the device."""
+        values = self.parameters if self._last_norm is None else [self._last_norm, *self.parameters]
+        return not bool(torch.stack([value.isfinite().all() for value in values]).all())
 
     @property
     def averaged_reasoner(self) -> RecursiveReasoner:
@@ -87,7 +95,6 @@ class Learner:
             "averaged": {name: value for name, value in self.averaged.state_dict().items() if name != AVERAGED_TABLE},
             "heads": self.heads.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "schedules": [schedule.state_dict() for schedule in self.schedules],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -98,9 +105,28 @@ class Learner:
         table = {name: value for name, value in self.averaged.state_dict().items() if name == AVERAGED_TABLE}
         self.averaged.load_state_dict({**state["averaged"], **table})
         self.heads.load_state_dict(state["heads"])
-        for kind, saved in ((self.optimizers, state["optimizers"]), (self.schedules, state["schedules"])):
-            for ours, theirs in zip(kind, saved, strict=True):
-                ours.load_state_dict(theirs)
+        for optimizer, schedule, saved in zip(self.optimizers, self.schedules, state["optimizers"], strict=True):
+            _load_moments(optimizer, saved)
+            # Learning rates and the like are those of the configuration, at the update that the schedule has come to.
+            schedule.last_epoch = self.updates
+            for group, factor in zip(optimizer.param_groups, schedule.lr_lambdas, strict=True):
+                group["lr"] = group["initial_lr"] * factor(self.updates)
+
+
+def _load_moments(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) -> None:
+    """Load an optimizer's state without its settings.
+
+    Raises:
+        ValueError: if it is the state of other parameters.
+    """
+    groups = optimizer.state_dict()["param_groups"]
+    if [group["params"] for group in groups] != [group["params"] for group in saved["param_groups"]]:
+        raise ValueError("the optimizer's state is that of other parameters")
+    optimizer.load_state_dict({"state": saved["state"], "param_groups": groups})
+    for parameter, moments in optimizer.state.items():
+        for name, moment in moments.items():
+            if moment.shape not in ((), parameter.shape):
+                raise ValueError(f"{name} of the optimizer has shape {list(moment.shape)}, not {list(parameter.shape)}")
 
 
 def build_optimizers(

@@ -53,24 +53,26 @@ class Every:
 
 
 class Interruption:
-    """Turns the first Ctrl-C or termination signal into a request to stop after the update in work.
+    """Turns the first Ctrl-C, hang-up or termination signal into a request to stop after the update in work.
 
     An update is never cut in half, so what is saved then is what an undisturbed run would have had. A second signal
-    ends the program at once.
+    ends the program at once. A signal that is ignored, as a hang-up under `nohup`, stays so.
 
     Attributes:
         requested: whether a signal has come.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
     def __init__(self) -> None:
         self.requested = False
+        self._at_once = False
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> Interruption:
         for number in self.SIGNALS:
-            self._previous[number] = signal.signal(number, self._handle)
+            if signal.getsignal(number) != signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(
@@ -78,9 +80,17 @@ class Interruption:
     ) -> None:
         self._restore()
 
+    def stop_at_once(self) -> None:
+        """From now on there is nothing to be lost: a signal, or one that has come already, is a `KeyboardInterrupt`."""
+        self._at_once = True
+        if self.requested:
+            raise KeyboardInterrupt
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.requested = True
         self._restore()
+        if self._at_once:
+            raise KeyboardInterrupt
 
     def _restore(self) -> None:
         for number, handler in self._previous.items():

@@ -12,7 +12,7 @@ from latent_rl.agents import HaltingPolicy
 from latent_rl.config import Config, dump
 from latent_rl.envs import Puzzle
 from latent_rl.measuring import Ledger
-from latent_rl.storage import TrainedModel, save_model
+from latent_rl.storage import TrainedModel, save_model, write_text
 from latent_rl.training.halting import learn_to_halt, store_steps
 
 ProgressBar = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
@@ -68,5 +68,6 @@ def save_taught(run_dir: Path, trained: TrainedModel, config: Config, pass_cost:
             "halting": config.halting.model_copy(update={"rule": "learned", "options": {}}),
         }
     )
+    # The model last: with it, the directory is whole.
+    write_text(run_dir / "config.yaml", dump(kept))
     save_model(run_dir / "checkpoint", trained.reasoner, kept, trained.updates, trained.ids_digest, policy)
-    (run_dir / "config.yaml").write_text(dump(kept))
