@@ -55,9 +55,9 @@ def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
         for number, plan in enumerate(plans, start=1):
             title = f"run {number} of {len(plans)}: scheme {plan.scheme}, seed {plan.seed}"
             if Run.finished(plan.run_dir):
-                console.print(f"{title}: finished before", highlight=False)
+                console.print(f"{title}: finished before", highlight=False, markup=False)
                 continue
-            console.print(title, style="bold", highlight=False)
+            console.print(title, style="bold", highlight=False, markup=False)
             try:
                 train(plan.config, plan.run_dir, resume=(plan.run_dir / "checkpoint" / "training.pt").is_file())
             except KeyboardInterrupt:

@@ -99,13 +99,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
             }
         )
         write(folder / JSON_FILE, json.dumps(reports[-1], indent=1) + "\n")
-        console.print(f"model         {folder}", soft_wrap=True)
+        console.print(f"model         {folder}", soft_wrap=True, markup=False)
 
     averaged, first = average(by_model), lessons[0]
     save(tradeoff(first.puzzle.name, averaged), out / FIGURE_FILE)
     console.print(table(first.puzzle.name, averaged, first.config.baseline_passes_per_puzzle))
-    console.print(f"figure        {out / FIGURE_FILE}", soft_wrap=True)
-    console.print(f"measure it    python -m latent_rl.evaluate {folders[0]}", soft_wrap=True)
+    console.print(f"figure        {out / FIGURE_FILE}", soft_wrap=True, markup=False)
+    console.print(f"measure it    python -m latent_rl.evaluate {folders[0]}", soft_wrap=True, markup=False)
     report = reports[0]
     if len(reports) > 1:
         report = {"models": reports, "points": [asdict(point) for point in averaged]}

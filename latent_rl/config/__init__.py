@@ -15,9 +15,10 @@ from latent_rl.config.loading import (
     validate_saved,
 )
 from latent_rl.config.schema import WIDEST, BudgetConfig, CollectorConfig, Config, OptimizerConfig
-from latent_rl.config.strangers import check_named, named_code
+from latent_rl.config.strangers import CACHES, check_named, named_code
 
 __all__ = [
+    "CACHES",
     "BudgetConfig",
     "CollectorConfig",
     "Config",
