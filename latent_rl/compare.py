@@ -106,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError("--schemes names no scheme")
     if options.seeds < 1:
         raise UserError(f"--seeds is the number of runs of each scheme, at least 1, got {options.seeds}")
+    parser.check_range("--seeds", options.seeds, 1, 1000)
     if not 0.0 < options.target_accuracy <= 1.0:
         raise UserError(f"--target-accuracy is a share between 0 and 1, such as 0.9, got {options.target_accuracy:g}")
 
