@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console(stderr=str(options.json) == "-", highlight=False)
     for paragraph in findings(found):
         console.print(Markdown(paragraph), "")
-    console.print(f"report and figures: {folder / REPORT_FILE}", soft_wrap=True)
+    console.print(f"report and figures: {folder / REPORT_FILE}", soft_wrap=True, markup=False)
     cli.write_json(options.json, as_dict(found, **named))
 
 

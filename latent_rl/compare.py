@@ -59,9 +59,9 @@ def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
         for number, plan in enumerate(plans, start=1):
             title = f"run {number} of {len(plans)}: scheme {plan.scheme}, seed {plan.seed}"
             if Run.finished(plan.run_dir):
-                console.print(f"{title}: finished before", highlight=False)
+                console.print(f"{title}: finished before", highlight=False, markup=False)
                 continue
-            console.print(title, style="bold", highlight=False)
+            console.print(title, style="bold", highlight=False, markup=False)
             try:
                 train(plan.config, plan.run_dir, resume=(plan.run_dir / "checkpoint" / "training.pt").is_file())
             except KeyboardInterrupt:
@@ -112,6 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise UserError("--schemes names no scheme")
     if options.seeds < 1:
         raise UserError(f"--seeds is the number of runs of each scheme, at least 1, got {options.seeds}")
+    parser.check_range("--seeds", options.seeds, 1, 1000)
     if not 0.0 < options.target_accuracy <= 1.0:
         raise UserError(f"--target-accuracy is a share between 0 and 1, such as 0.9, got {options.target_accuracy:g}")
 

@@ -77,13 +77,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console.print(step_table(puzzle.name, found))
         if name != "never":
             taken = sum(found.active_by_step)
-            console.print(f"stopping rule {rule_in_words}; {taken:.2f} steps a puzzle", soft_wrap=True)
+            console.print(f"stopping rule {rule_in_words}; {taken:.2f} steps a puzzle", soft_wrap=True, markup=False)
     console.print(totals_in_words(found, baseline), soft_wrap=True)
     result = {**as_dict(found, checkpoint=str(trained.path), puzzle=puzzle.name, baseline=baseline), **asked}
     election = vote(trained, puzzle, config, options.puzzles, options.steps)
     if election is not None:
         write(options.submission, json.dumps(election.submission))
-        console.print(f"{election.in_words}; {options.submission} written", soft_wrap=True)
+        console.print(f"{election.in_words}; {options.submission} written", soft_wrap=True, markup=False)
         result |= {"views": election.views, "pass_at": election.pass_at, "submission": str(options.submission)}
         if options.sheet is not None:
             save(contact_sheet(puzzle, election), options.sheet)

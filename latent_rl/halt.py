@@ -131,10 +131,10 @@ def teach_all(
     # A folder with a model is finished: cut off before, the same command begins again.
     for lesson, folder, policy in zip(lessons, folders, policies, strict=True):
         save_taught(folder, lesson.trained, lesson.config, costs[0], policy)
-        console.print(f"model         {folder}", soft_wrap=True)
+        console.print(f"model         {folder}", soft_wrap=True, markup=False)
     console.print(table(first.puzzle.name, averaged, first.config.baseline_passes_per_puzzle))
-    console.print(f"figure        {out / FIGURE_FILE}", soft_wrap=True)
-    console.print(f"measure it    python -m latent_rl.evaluate {folders[0]}", soft_wrap=True)
+    console.print(f"figure        {out / FIGURE_FILE}", soft_wrap=True, markup=False)
+    console.print(f"measure it    python -m latent_rl.evaluate {folders[0]}", soft_wrap=True, markup=False)
     return report
 
 

@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         found = solve(trained.reasoner, puzzle, board.unsqueeze(0), steps, halting=rule, guidance=options.guidance)
         _show(console, puzzle, board, found, **means)
         if len(found.passes) < steps:
-            console.print(f"stopped after step {len(found.passes)} of {steps}: {rule.when}\n")
+            console.print(f"stopped after step {len(found.passes)} of {steps}: {rule.when}\n", markup=False)
         results.append(_as_json(puzzle, board, found, **means))
     if len(boards) > 1:
         console.print(f"{sum(result['solved'] for result in results)} of {len(boards)} puzzles solved")
@@ -119,7 +119,7 @@ def _show(console: Console, puzzle: Puzzle, board: Tensor, found: Solutions, *, 
 
     changed = changes(board, found.answers[:, 0])
     nothing = changed.new_zeros(puzzle.seq_len)
-    console.print(f"{puzzle.name}, the puzzle")
+    console.print(f"{puzzle.name}, the puzzle", markup=False)
     console.print(puzzle.renderer.text(board, board, nothing))
     for step, answer in enumerate(found.answers[:, 0]):
         count = int(changed[step].sum())

@@ -26,8 +26,8 @@ warnings.filterwarnings("ignore", message=r".*Failed to import torchrl C\+\+ bin
 # torch warns of a file that it then refuses, which is told in one line of our own.
 warnings.filterwarnings("ignore", module=r"torch\._weights_only_unpickler")
 
-LONGEST_MESSAGE = 300
-"""Characters of a message; of a longer one the middle is left out."""
+LONGEST_MESSAGE = 290
+"""Characters of a message, which with `error: ` in front is a line of 300; of a longer one the middle is left out."""
 
 
 class Parser(argparse.ArgumentParser):

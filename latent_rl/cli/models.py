@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from latent_rl.cli.manners import Parser, json_file
-from latent_rl.config import Config, check_named, merge, parse_overrides, preset_options, validate
+from latent_rl.config import CACHES, Config, check_named, merge, parse_overrides, preset_options, validate
 from latent_rl.envs import PuzzleError
 from latent_rl.errors import UserError
 
@@ -36,9 +36,6 @@ CHANGEABLE = (
 
 MOST_STEPS = 1000
 """As many as `env.max_steps` can be."""
-
-NO_MATTER = ("cache_dir",)
-"""Options of a puzzle on which its instances do not depend."""
 
 Number = TypeVar("Number", int, float)
 
@@ -195,7 +192,7 @@ def _left_out(trained: TrainedModel, config: Config) -> dict[str, Any]:
     return {
         name: value
         for name, value in trained.config.env.options.items()
-        if name not in config.env.options and name not in NO_MATTER and value is not None
+        if name not in config.env.options and name not in CACHES and value is not None
     }
 
 

@@ -15,10 +15,11 @@ from latent_rl.config.loading import (
     validate_saved,
 )
 from latent_rl.config.schema import WIDEST, CollectorConfig, Config, OptimizerConfig
-from latent_rl.config.strangers import check_named, named_code
+from latent_rl.config.strangers import CACHES, check_named, named_code
 from latent_rl.config.terms import complete, rule_context
 
 __all__ = [
+    "CACHES",
     "CollectorConfig",
     "Config",
     "DEFAULT_PRESET",

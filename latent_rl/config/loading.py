@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from latent_rl.config import yaml_text
 from latent_rl.config.schema import Config, check_name
-from latent_rl.config.strangers import check_named
+from latent_rl.config.strangers import check_named, without_caches
 from latent_rl.config.terms import complete, moved, translate
 from latent_rl.errors import UserError, brief, nearest
 
@@ -109,6 +109,8 @@ def _puzzle_id(values: Mapping[str, Any]) -> str | None:
 def load_resolved(path: Path, overrides: Sequence[str] = (), named: Collection[str] = ()) -> Config:
     """The configuration that a run directory keeps (fully resolved, by this version or an earlier one), with overrides.
 
+    Data files that it names are read when it goes on; a folder for the cache is dropped unless the overrides name it.
+
     Args:
         path: its `config.yaml`.
         overrides: `dotted.key=value`.
@@ -120,7 +122,7 @@ def load_resolved(path: Path, overrides: Sequence[str] = (), named: Collection[s
     changes = parse_overrides(overrides)
     if "name" in changes:
         _checked_name(changes["name"])
-    values = merge(translate(_read_yaml(path)), changes)
+    values = without_caches(merge(translate(_read_yaml(path)), changes), changes)
     check_named(values, changes, path, named)
     return complete(validate(values))
 

@@ -1,4 +1,4 @@
-"""A run may come from a stranger: code that it names is imported only if the user names it too."""
+"""A run may come from a stranger: what it names is imported or written to only if the user names it too."""
 
 from __future__ import annotations
 
@@ -11,6 +11,24 @@ import yaml
 
 from latent_rl.errors import UserError
 
+CACHES = ("cache_dir",)
+"""Options of a puzzle that say where to write, and on which its instances do not depend."""
+
+
+def without_caches(values: Mapping[str, Any], changes: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A run's configuration without the folders to write in that the user's changes do not name."""
+    options, named = (_section(one, "env", "options") for one in (values, changes))
+    kept = {name: value for name, value in options.items() if name not in CACHES or name in named}
+    return {**values, "env": {**values["env"], "options": kept}} if len(kept) < len(options) else values
+
+
+def _section(values: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    """What lies under the keys, or nothing where there is no such mapping: that is for the schema to say."""
+    found: Any = values
+    for key in keys:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else {}
+
 
 def named_code(values: Mapping[str, Any]) -> dict[str, str]:
     """What a configuration would have imported, `module:Class`, each with the setting that names it again.
@@ -18,11 +36,10 @@ def named_code(values: Mapping[str, Any]) -> dict[str, str]:
     That is `env.id`, `halting.rule`, and under `loss` every key and every text with a colon: which of them an option's
     type takes for a class, is not known before the class of the loss is.
     """
-    env, halting, loss = (values.get(key) for key in ("env", "halting", "loss"))
     places = [
-        (("env", "id"), env.get("id") if isinstance(env, Mapping) else None),
-        (("halting", "rule"), halting.get("rule") if isinstance(halting, Mapping) else None),
-        (("loss",), loss),
+        (("env", "id"), _section(values, "env").get("id")),
+        (("halting", "rule"), _section(values, "halting").get("rule")),
+        (("loss",), _section(values, "loss")),
     ]
     return {name: _setting(path, value) for place, content in places for name, path, value in _names(place, content)}
 

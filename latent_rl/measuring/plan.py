@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from latent_rl.config import Config, flatten, load_config, load_resolved, named_code
+from latent_rl.config import CACHES, Config, flatten, load_config, load_resolved, named_code
 from latent_rl.errors import UserError, nearest
 
 EVALUATIONS = 30
 """Points of a learning curve, spread evenly over each scheme's budget, unless the user says otherwise."""
 
-FREE_KEYS = ("tracking.", "checkpoint_every_seconds")
+FREE_KEYS = ("tracking.", "checkpoint_every_seconds", *(f"env.options.{name}" for name in CACHES))
 """Settings that may change when a comparison goes on: they do not touch what is trained or measured."""
 
 SHARED_KEYS = ("env.id", "env.options", "evaluation.puzzles")
