@@ -186,4 +186,4 @@ def _kind(value: Any) -> str:
 
 def _brief(value: Any) -> str:
     text = repr(value)
-    return text if len(text) <= 80 else f"{text[:60]}…{text[-10:]}"
+    return text if len(text) <= 50 else f"{text[:40]}…{text[-5:]}"

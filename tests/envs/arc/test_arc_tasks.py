@@ -122,14 +122,14 @@ def test_the_kaggle_pair_must_fit_together(tmp_path: Path) -> None:
 
 
 def test_messages_stay_short_whatever_stands_in_a_file(tmp_path):
-    for number, task in enumerate(
+    for number, content in enumerate(
         (
             {"train": [{"input": [[["x "] * 900]], "output": [[0]]}], "test": [{"input": [[0]]}]},
             {"train": "y " * 900, "test": [{"input": [[0]]}]},
         )
     ):
         file = tmp_path / f"{number}_challenges.json"
-        file.write_text(json.dumps({"name " * 200: task}))
+        file.write_text(json.dumps({"name " * 200: content}))
         with pytest.raises(PuzzleError) as caught:
             read_tasks([file])
         assert str(file) in str(caught.value) and len(str(caught.value)) < 300
