@@ -41,7 +41,7 @@ def cached(
     """
     described = json.dumps(dict(parameters), sort_keys=True)
     digest = hashlib.sha256(described.encode()).hexdigest()[:16]
-    file = _cache_dir(cache_dir) / f"{name}-{digest}.npz"
+    file = cache_folder(cache_dir) / f"{name}-{digest}.npz"
     try:
         return _load_sets(file, described)
     except (FileNotFoundError, NotADirectoryError):
@@ -58,7 +58,8 @@ def cached(
     return train, test
 
 
-def _cache_dir(given: str | os.PathLike[str] | None) -> Path:
+def cache_folder(given: str | os.PathLike[str] | None) -> Path:
+    """The folder of the cache; see `cached`."""
     return Path(given or os.environ.get("LATENT_RL_CACHE") or "~/.cache/latent_rl").expanduser()
 
 

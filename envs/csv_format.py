@@ -37,7 +37,7 @@ def read_csv(
     limit: int | None = None,
     seed: int = 0,
     how_to_get: str = "",
-) -> Instances:
+) -> tuple[Instances, np.ndarray]:
     """Read instances from a CSV file with the header `source,question,answer,rating`, plain or gzip.
 
     Args:
@@ -50,6 +50,9 @@ def read_csv(
         limit: keep this many rows, drawn without replacement with `seed`, in file order; None keeps all. All rows
             are checked either way.
         how_to_get: added to the message if the file is missing.
+
+    Returns:
+        The instances, and the line that each stands in, int64 `[N]`.
 
     Raises:
         PuzzleError: if the file is missing, unreadable, empty or smaller than `limit`, or if a row is malformed; the
@@ -69,8 +72,8 @@ def read_csv(
                         raise PuzzleError(f"{path}, line {lines[fault[0]]}: {fault[1]}")
     except FileNotFoundError:
         raise PuzzleError(f"{path}: no such file" + (f"; {how_to_get}" if how_to_get else "")) from None
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise PuzzleError(f"{path}: cannot be read as CSV text: {error}") from error
+    except OSError as error:
+        raise PuzzleError(f"{path}: cannot be read as CSV text: {error.strerror or error}") from error
     if not rows["line"]:
         raise PuzzleError(f"{path}: no puzzles after the header line")
     questions, answers, lines = (np.concatenate(rows[column]) for column in ("question", "answer", "line"))
@@ -79,8 +82,8 @@ def read_csv(
         if limit > len(lines):
             raise PuzzleError(f"{path}: {limit} puzzles asked for, but the file has {len(lines)}")
         kept = np.sort(np.random.default_rng(seed).choice(len(lines), limit, replace=False))
-        questions, answers = questions[kept], answers[kept]
-    return Instances.of(torch.from_numpy(questions), torch.from_numpy(answers))
+        questions, answers, lines = questions[kept], answers[kept], lines[kept]
+    return Instances.of(torch.from_numpy(questions), torch.from_numpy(answers)), lines
 
 
 def write_csv(path: str | os.PathLike[str], rows: Iterable[tuple[str, str, str, str | int]]) -> None:
@@ -104,11 +107,11 @@ def _row_blocks(
     file: TextIO, path: Path, puzzle_name: str, cell_count: int
 ) -> Iterator[tuple[list[int], list[str], list[str]]]:
     """Blocks of (line numbers, questions, answers) whose rows have the right shape; empty lines are skipped."""
-    reader = csv.reader(file)
-    header = next(reader, [])
+    rows = _numbered_rows(file, path)
+    _, header = next(rows, (1, []))
     if tuple(header) != HEADER:
-        raise PuzzleError(f"{path}, line 1: the header must be {','.join(HEADER)}, got {','.join(header)!r}")
-    numbered = ((reader.line_num, row) for row in reader if row)
+        raise PuzzleError(f"{path}, line 1: the header must be {','.join(HEADER)}, got {_brief(','.join(header))}")
+    numbered = ((line, row) for line, row in rows if row)
     while block := list(islice(numbered, _ROWS_AT_ONCE)):
         for line, row in block:
             if len(row) != len(HEADER):
@@ -119,6 +122,22 @@ def _row_blocks(
                         f"{path}, line {line}: {puzzle_name} has {cell_count} cells, the {column} has {len(text)}"
                     )
         yield [line for line, _ in block], [row[1] for _, row in block], [row[2] for _, row in block]
+
+
+def _numbered_rows(file: TextIO, path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Every row with its line; a file that is cut off, damaged or no text is named with the line where that shows."""
+    reader = csv.reader(file)
+    try:
+        yield from ((reader.line_num, row) for row in reader)
+    except csv.Error as error:
+        raise PuzzleError(f"{path}, line {reader.line_num}: cannot be read as CSV text: {error}") from error
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        # Bytes are unpacked and decoded in blocks: the fault lies in one of the next lines.
+        raise PuzzleError(f"{path}, after line {reader.line_num}: cannot be read as CSV text: {error}") from error
+
+
+def _brief(text: str) -> str:
+    return repr(text if len(text) <= 60 else f"{text[:60]}…")
 
 
 def _encode(texts: list[str], token_of: Mapping[str, int], path: Path, lines: list[int], column: str) -> np.ndarray:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from latent_rl.envs.cache import cached
 from latent_rl.envs.csv_format import read_csv
@@ -84,6 +85,8 @@ class CsvFiles(Source):
     Args:
         train_file, test_file: CSV, plain or gzip.
         train, test: how many rows to draw of each; None for all.
+        prove: a part of the puzzle's rule that takes long, of inputs int64 `[N, L]` and the file's name: the first row
+            that breaks it and how it does, or None. It is asked last, and of the rows that were drawn.
         reading: how to read both, see `read_csv`.
     """
 
@@ -94,18 +97,25 @@ class CsvFiles(Source):
         *,
         train: int | None,
         test: int | None,
+        prove: Callable[[Tensor, str], tuple[int, str] | None] | None = None,
         **reading: Any,
     ) -> None:
         self.files = (train_file, test_file)
         self.counts = (train, test)
+        self.prove = prove
         self.reading = reading
 
     def load(self) -> tuple[Instances, Instances]:
         """Both files; `PuzzleError` if one is malformed or they share a puzzle."""
-        train, test = (
+        found = [
             read_csv(file, limit=count, **self.reading) for file, count in zip(self.files, self.counts, strict=True)
-        )
+        ]
+        (train, _), (test, _) = found
         check_disjoint(train, test, f"{self.files[0]} and {self.files[1]}")
+        if self.prove is not None:
+            for file, (instances, lines) in zip(self.files, found, strict=True):
+                if (fault := self.prove(instances.inputs, str(file))) is not None:
+                    raise PuzzleError(f"{file}, line {lines[fault[0]]}: {fault[1]}")
         return train, test
 
 

@@ -97,7 +97,9 @@ def _read_kaggle(path: Path) -> list[Task]:
         strange = sorted(set(challenges) ^ set(answers))
         if strange:
             lacking = answers_file if strange[0] in challenges else path
-            raise PuzzleError(f"{lacking}: task {strange[0]!r} is missing; it stands in the other file of the pair")
+            raise PuzzleError(
+                f"{lacking}: task {_brief(strange[0])} is missing; it stands in the other file of the pair"
+            )
     return [_task(name, challenges[name], answers.get(name), path) for name in sorted(challenges)]
 
 
@@ -117,7 +119,8 @@ def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands in one object twice")
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{_brief(twice)} stands in one object twice")
     return found
 
 
@@ -129,7 +132,7 @@ def _mapping(value: Any, where: object, of: str) -> dict[str, Any]:
 
 def _task(name: str, content: Any, answers: Any, file: Path) -> Task:
     """A task from its JSON value; `answers` are the outputs of its tests where a file of their own holds them."""
-    where = f"{file}, task {name!r}"
+    where = f"{file}, task {_brief(name)}"
     content = _mapping(content, where, "'train' and 'test'")
     parts = {}
     for key, meaning in (("train", "demonstrations"), ("test", "test inputs")):
@@ -171,9 +174,16 @@ def _grid(value: Any, where: str) -> np.ndarray:
             raise PuzzleError(f"{where}: row {number} has {len(row)} cells, row 1 has {columns}")
         for cell in row:
             if type(cell) is not int or not 0 <= cell < COLOURS:
-                raise PuzzleError(f"{where}: row {number} holds {cell!r}; colours are the integers 0 to {COLOURS - 1}")
+                raise PuzzleError(
+                    f"{where}: row {number} holds {_brief(cell)}; colours are the integers 0 to {COLOURS - 1}"
+                )
     return np.array(value, dtype=np.uint8)
 
 
 def _kind(value: Any) -> str:
-    return {dict: "an object", list: "a list", str: "a text"}.get(type(value), repr(value))
+    return {dict: "an object", list: "a list", str: "a text"}.get(type(value), _brief(value))
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 50 else f"{text[:40]}…{text[-5:]}"

@@ -15,6 +15,7 @@ from latent_rl.envs.renderer import Renderer
 from latent_rl.envs.sources import CsvFiles, Generated
 from latent_rl.envs.sudoku import generator as grids
 from latent_rl.envs.sudoku import solver
+from latent_rl.envs.sudoku.uniqueness import find_ambiguous
 
 BLANK = 1
 """Token of an empty cell; digit `d` is token `d + 1`, as in the official data sets."""
@@ -40,7 +41,8 @@ class Sudoku(Puzzle):
     Boxes are 2x2 on the 4x4 board, 2 rows by 3 columns on 6x6 and 3x3 on 9x9. Tokens: 0 padding, 1 blank, `d + 1` for
     digit `d`; the vocabulary of 9x9 is the official one of 11 tokens.
 
-    Instances are generated, or read from files if `train_file` and `test_file` are given (checked row by row). Either
+    Instances are generated, or read from files if `train_file` and `test_file` are given (checked row by row, and that
+    each puzzle has one solution: minutes for ten thousands of the hardest known ones, but only the first time). Either
     way no puzzle of the training set is in the test set. Generated puzzles have exactly one solution, and their grids
     come from the whole space of grids (see `generator`); different puzzles may share a grid, in 4x4 they must: there
     are only 288.
@@ -60,6 +62,7 @@ class Sudoku(Puzzle):
             keeps fewer, but never less than the least.
         train_file: CSV, plain or gzip, with the header `source,question,answer,rating`.
         test_file: likewise.
+        check_uniqueness: whether puzzles from files must have one solution; False skips the search for others.
         augment: whether `augment` transforms anything.
         cache_dir: where generated sets are kept, see `cache.cached`.
 
@@ -76,6 +79,7 @@ class Sudoku(Puzzle):
         blanks: Sequence[int] | None = None,
         train_file: str | os.PathLike[str] | None = None,
         test_file: str | os.PathLike[str] | None = None,
+        check_uniqueness: bool = True,
         augment: bool = False,
         cache_dir: str | os.PathLike[str] | None = None,
     ) -> None:
@@ -95,10 +99,13 @@ class Sudoku(Puzzle):
         if (train_file is None) != (test_file is None):
             missing = "test_file" if test_file is None else "train_file"
             raise PuzzleError(f"{self.name}: {missing} is missing; give both files or neither")
+        if train_file is None and not check_uniqueness:
+            raise PuzzleError(f"{self.name}: check_uniqueness is for files; generated puzzles have one solution anyway")
         for split, count in (("train", train), ("test", test)):
             if count is not None and count < 1:
                 raise PuzzleError(f"{self.name}: {split} must be at least 1, got {count}")
         self._augments = augment
+        self._cache_dir = cache_dir
         if train_file is None:
             self.source = Generated(
                 self.name,
@@ -121,6 +128,7 @@ class Sudoku(Puzzle):
                 question_tokens=self._tokens_by_character(),
                 answer_tokens={str(digit): digit + BLANK for digit in range(1, size + 1)},
                 find_fault=self._find_fault,
+                prove=self._find_ambiguous if check_uniqueness else None,
                 seed=seed,
                 how_to_get=_HOW_TO_GET,
             )
@@ -212,6 +220,17 @@ class Sudoku(Puzzle):
         if changed.size:
             return row, f"the answer changes the given in {self._place(changed[0])}"
         return row, f"in the answer, {self._conflict(solution)}"
+
+    def _find_ambiguous(self, inputs: Tensor, file: str) -> tuple[int, str] | None:
+        row = find_ambiguous(inputs.numpy() - BLANK, self.box_shape, file, self._cache_dir)
+        return (
+            None
+            if row is None
+            else (
+                row,
+                "the question has several solutions, of which the answer is one (check_uniqueness: false accepts that)",
+            )
+        )
 
     def _conflict(self, board: np.ndarray) -> str | None:
         """The first row, column or box in which a digit stands twice, in words."""

@@ -28,7 +28,7 @@ def read(path: Path, **options) -> Instances:
         question_tokens={".": 1, "a": 2, "b": 3},
         answer_tokens={"a": 2, "b": 3, "?": IGNORE},
         **options,
-    )
+    )[0]
 
 
 def test_write_and_read_back_plain_and_gzip(tmp_path):
@@ -48,6 +48,8 @@ def test_write_and_read_back_plain_and_gzip(tmp_path):
     [
         ("question,answer\n", 1, "the header must be source,question,answer,rating"),
         ("", 1, "the header must be"),
+        ("a" * 100_000 + "\n", 1, "the header must be source,question,answer,rating, got 'aaa"),
+        (HEADER + GOOD + "a" * 200_000 + ",.b,ab,1\n", 3, "field larger than field limit"),
         (HEADER + GOOD + "a,.b\n", 3, "4 fields expected, got 2"),
         (HEADER + GOOD + "a,.b,ab,1,2\n", 3, "4 fields expected, got 5"),
         (HEADER + GOOD + "\n" + "a,.,ab,1\n", 4, "pair has 2 cells, the question has 1"),
@@ -65,7 +67,7 @@ def test_malformed_rows_are_named_by_file_and_line(tmp_path, text, line, complai
         read(path)
     assert f"{path}, line {line}: " in str(error.value)
     assert complaint in str(error.value)
-    assert "\n" not in str(error.value)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 300
 
 
 def test_a_fault_of_the_rule_is_named_by_line(tmp_path):
@@ -94,7 +96,7 @@ def test_unreadable_files_are_user_errors(tmp_path):
     write_csv(tmp_path / "cut.csv.gz", [("a", ".b", "ab", number) for number in range(1000)])
     whole = (tmp_path / "cut.csv.gz").read_bytes()
     (tmp_path / "cut.csv.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(PuzzleError, match="cannot be read as CSV text"):
+    with pytest.raises(PuzzleError, match=r"cut.csv.gz, after line \d+: cannot be read as CSV text"):
         read(tmp_path / "cut.csv.gz")
 
 

@@ -119,3 +119,17 @@ def test_the_kaggle_pair_must_fit_together(tmp_path: Path) -> None:
     fails(challenges, "task 'b', solution 1: row 1 holds 11")
     challenges.write_text("{}")
     fails(challenges, "no tasks")
+
+
+def test_messages_stay_short_whatever_stands_in_a_file(tmp_path):
+    for number, content in enumerate(
+        (
+            {"train": [{"input": [[["x "] * 900]], "output": [[0]]}], "test": [{"input": [[0]]}]},
+            {"train": "y " * 900, "test": [{"input": [[0]]}]},
+        )
+    ):
+        file = tmp_path / f"{number}_challenges.json"
+        file.write_text(json.dumps({"name " * 200: content}))
+        with pytest.raises(PuzzleError) as caught:
+            read_tasks([file])
+        assert str(file) in str(caught.value) and len(str(caught.value)) < 300

@@ -312,6 +312,43 @@ def test_real_files_are_read(tmp_path, sample):
     assert len(drawn.instances("train")) == 4 and len(drawn.instances("test")) == 2
 
 
+def several_solutions(row: str) -> str:
+    """A row of the file with two of its givens taken out: its answer is one of several."""
+    source, question, answer, rating = row.split(",")
+    return ",".join([source, question.replace("1", ".").replace("2", "."), answer, rating])
+
+
+def test_a_question_with_several_solutions_is_named_by_file_and_line(tmp_path, sample):
+    train = write_sample(tmp_path / "train.csv", [*sample[:5], several_solutions(sample[5])])
+    test = write_sample(tmp_path / "test.csv", [sample[0], *sample[16:]])
+    files = {"train_file": train, "test_file": test, "cache_dir": tmp_path / "cache"}
+    with pytest.raises(PuzzleError, match="train.csv, line 6: the question has several solutions.*check_uniqueness"):
+        Sudoku(9, **files).instances("train")
+    assert len(Sudoku(9, **files, check_uniqueness=False).instances("train")) == 5
+    with pytest.raises(PuzzleError, match="check_uniqueness is for files"):
+        Sudoku(9, check_uniqueness=False)
+
+
+def test_uniqueness_is_proved_once_for_the_same_content(tmp_path, sample, monkeypatch):
+    for name in ("a", "b"):
+        write_sample(tmp_path / f"{name}.csv", sample[:6])
+    test = write_sample(tmp_path / "test.csv", [sample[0], *sample[16:]])
+    for file in (tmp_path / "a.csv", tmp_path / "b.csv"):
+        Sudoku(9, train_file=file, test_file=test, cache_dir=tmp_path / "cache").instances("train")
+        monkeypatch.setattr("latent_rl.envs.sudoku.uniqueness.solve", None)  # nothing is searched any more
+
+
+def test_what_the_search_cannot_settle_is_accepted_and_counted(tmp_path, sample, monkeypatch, caplog):
+    monkeypatch.setattr("latent_rl.envs.sudoku.uniqueness._BUDGET_OF_ONE", 50)
+    monkeypatch.setattr("latent_rl.envs.sudoku.uniqueness._BUDGET_A_BOARD", 50)
+    train = write_sample(tmp_path / "train.csv", sample[:11])
+    test = write_sample(tmp_path / "test.csv", [sample[0], *sample[16:]])
+    for _ in range(2):
+        caplog.clear()
+        Sudoku(9, train_file=train, test_file=test, cache_dir=tmp_path / "cache").instances("train")
+        assert "train.csv: whether" in caplog.text and "could not be settled" in caplog.text
+
+
 def test_bad_files_are_named(tmp_path, sample):
     good = write_sample(tmp_path / "good.csv", sample[:6])
 
