@@ -1,6 +1,6 @@
 """One training run: from a configuration to its parts, collecting steps, learning from them, keeping pace."""
 
-from latent_rl.training.checkpointing import refuse_divergence, restore, save
+from latent_rl.training.checkpointing import explained, refuse_divergence, restore, save
 from latent_rl.training.learner import weighted_sum
 from latent_rl.training.pace import Every, Interruption
 from latent_rl.training.parts import accelerate, build_puzzle, choose_device
@@ -21,6 +21,7 @@ __all__ = [
     "build_puzzle",
     "check_settings",
     "choose_device",
+    "explained",
     "refuse_divergence",
     "restore",
     "save",
