@@ -71,7 +71,7 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
     """Go on with a run until its budget is spent, measure it, and leave in the run directory what it has come to."""
     from latent_rl.reporting.mlflow_run import start_tracking
     from latent_rl.reporting.run_results import evaluation_metrics, training_metrics
-    from latent_rl.training import Every, Interruption, Progress, refuse_divergence, save, weighted_sum
+    from latent_rl.training import Every, Interruption, Progress, explained, refuse_divergence, save, weighted_sum
 
     config, clock, learner, halting = run.config, run.clock, run.learner, run.halting
     collection, experience, losses = run.collection, run.experience, run.losses
@@ -173,18 +173,6 @@ def noting(unwritten: list[str]) -> Iterator[None]:
         unwritten.append(str(error))
     except OSError as error:
         unwritten.append(f"cannot write {error.filename}: {error.strerror}")
-
-
-@contextmanager
-def explained(run: Run) -> Iterator[None]:
-    """Where a run that has diverged breaks on its own numbers, say that it has."""
-    from latent_rl.training import refuse_divergence
-
-    try:
-        yield
-    except (ValueError, RuntimeError):
-        refuse_divergence(run)
-        raise
 
 
 def measure(run: Run, puzzles: int | None = None) -> Evaluation:

@@ -43,6 +43,9 @@ FORMAT = 1
 TRAINING_FORMAT = 2
 """Of `training.pt`; 1 was version 0.1.0."""
 
+MOST_PASSES = 100_000
+"""Network passes of a recursion step that are taken for meant; TRM takes 21."""
+
 
 @dataclass(frozen=True)
 class TrainedModel:
@@ -146,14 +149,16 @@ def _reasoner(shape: Mapping[str, Any], weights: Mapping[str, Tensor], config: C
     blocks = {match[1] for name in weights if (match := re.match(r"network\.blocks\.(\d+)\.", name))}
     if described.layers != len(blocks):
         raise ValueError(f"its network has {described.layers} layers, its weights are those of {len(blocks)}")
-    _check_shapes(lambda: RecursiveReasoner(described), state_shapes(weights))
+    if described.passes_per_step > MOST_PASSES:
+        raise ValueError(f"a recursion step of {described.passes_per_step:.0e} network passes would never end")
+    _check_weights(lambda: RecursiveReasoner(described), weights)
     reasoner = RecursiveReasoner(described)
     load_compact_state(reasoner, weights)
     return reasoner
 
 
 def _halting(reasoner: RecursiveReasoner, shape: Mapping[str, Any], weights: Mapping[str, Tensor]) -> HaltingPolicy:
-    _check_shapes(lambda: HaltingPolicy(**shape), state_shapes(weights))
+    _check_weights(lambda: HaltingPolicy(**shape), weights)
     policy = HaltingPolicy(**shape)
     if policy.width != reasoner.config.width:
         raise ValueError(f"its halting policy is of width {policy.width}, its network of {reasoner.config.width}")
@@ -161,13 +166,19 @@ def _halting(reasoner: RecursiveReasoner, shape: Mapping[str, Any], weights: Map
     return policy
 
 
-def _check_shapes(make: Callable[[], nn.Module], found: Mapping[str, tuple[int, ...]]) -> None:
-    """Refuse weights of other shapes than those of the module, before it takes memory."""
+def _check_weights(make: Callable[[], nn.Module], weights: Mapping[str, Tensor]) -> None:
+    """Refuse weights that are not those of the module, before it takes memory, and weights that are no numbers."""
     with torch.device("meta"):
-        wanted = state_shapes(make().state_dict())
+        expected = make().state_dict()
+    found, wanted = state_shapes(weights), state_shapes(expected)
     for name in dict.fromkeys((*wanted, *found)):
         if wanted.get(name) != found.get(name):
             raise ValueError(f"tensor {name!r} is {_shape(found.get(name))}, not {_shape(wanted.get(name))}")
+    for name, tensor in weights.items():
+        if name in expected and tensor.dtype != expected[name].dtype:
+            raise ValueError(f"tensor {name!r} is of {tensor.dtype}, not of {expected[name].dtype}")
+        if not bool(tensor.isfinite().all()):
+            raise ValueError(f"tensor {name!r} holds values that are not finite")
 
 
 def load_weights(reasoner: RecursiveReasoner, path: Path) -> None:

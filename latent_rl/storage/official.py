@@ -29,7 +29,9 @@ SETTABLE = (*(f"network.{name}" for name in GIVEN), "env.max_steps")
 
 def is_official(content: Any) -> bool:
     """Whether a loaded file is a bare state dict, as the official scripts save it; our own files hold sections."""
-    return isinstance(content, Mapping) and bool(content) and all(isinstance(one, Tensor) for one in content.values())
+    if not isinstance(content, Mapping) or not content:
+        return False
+    return all(isinstance(name, str) and isinstance(one, Tensor) for name, one in content.items())
 
 
 def official_weights(content: Mapping[str, Tensor]) -> dict[str, Tensor]:

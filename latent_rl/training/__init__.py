@@ -1,6 +1,6 @@
 """One training run: from a configuration to its parts, collecting steps, learning from them, keeping pace."""
 
-from latent_rl.training.checkpointing import refuse_divergence, restore, save
+from latent_rl.training.checkpointing import explained, refuse_divergence, restore, save
 from latent_rl.training.collection import Collection
 from latent_rl.training.experience import FusedExperience, ReplayExperience
 from latent_rl.training.learner import Learner, weighted_sum
@@ -28,6 +28,7 @@ __all__ = [
     "build_puzzle",
     "check_settings",
     "choose_device",
+    "explained",
     "refuse_divergence",
     "restore",
     "save",

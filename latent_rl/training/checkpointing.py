@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from latent_rl.errors import UserError
 from latent_rl.storage import load_training, restore_random_states, save_model, save_training
@@ -38,11 +43,40 @@ def refuse_divergence(run: Run) -> None:
         UserError: if a gradient or weight is not finite.
     """
     halting = [] if run.halting.policy is None else [*run.halting.policy.parameters()]
-    if run.learner.diverged or not all(bool(weight.isfinite().all()) for weight in halting):
-        raise UserError(
-            f"training diverged: at update {run.learner.updates} gradients or weights are not finite; what was saved "
-            f"before stays, and goes on with smaller steps: --resume … optimizer.lr={run.config.optimizer.lr / 10:g}"
-        )
+    if run.learner.diverged or not _finite(halting):
+        raise _diverged(run)
+
+
+@contextmanager
+def explained(run: Run) -> Iterator[None]:
+    """Where a run breaks because its numbers have grown beyond all bounds, say so.
+
+    Raises:
+        UserError: in place of the error that this has led to.
+    """
+    try:
+        yield
+    except (ValueError, RuntimeError):
+        if run.learner.updates and (run.learner.diverged or not _next_step_is_finite(run)):
+            raise _diverged(run) from None
+        raise
+
+
+def _next_step_is_finite(run: Run) -> bool:
+    episodes = run.collection.environment.vector.state_dict()["episodes"]
+    with torch.no_grad(), run.ledger.phase("eval"):
+        return _finite(run.reasoner.step(*(episodes[name] for name in ("inputs", "puzzle_id", "y", "z", "step"))))
+
+
+def _finite(values: Iterable[Tensor]) -> bool:
+    return all(bool(value.isfinite().all()) for value in values)
+
+
+def _diverged(run: Run) -> UserError:
+    return UserError(
+        f"training diverged: at update {run.learner.updates} gradients or weights are not finite; what was saved "
+        f"before stays, and goes on with smaller steps: --resume … optimizer.lr={run.config.optimizer.lr / 10:g}"
+    )
 
 
 def restore(run: Run, run_dir: Path) -> str | None:

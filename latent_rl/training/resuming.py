@@ -48,7 +48,7 @@ def check_settings(run_dir: Path, config: Config) -> None:
         begun = there
     else:
         begun = complete(validate_saved(kept))
-        written = _leaves(yaml.safe_load(file.read_text(encoding="utf-8")))
+        written = _leaves(yaml.safe_load(file.read_text(encoding="utf-8")) or {})
         for key, value in _leaves(kept).items():
             if key not in written:
                 raise UserError(f"{file} is cut off or changed: it lacks {key}, which is {_short(value)}")
@@ -58,8 +58,8 @@ def check_settings(run_dir: Path, config: Config) -> None:
             where = f"{file}: " if said.get(key) == now.get(key) else ""
             raise UserError(
                 f"{where}{key}={_short(now.get(key))} does not fit {run_dir}, which was begun with "
-                f"{_short(was.get(key))}; what may change is {', '.join(CHANGEABLE)} (but not {', '.join(SETTLED)}) "
-                "and loss.terms.NAME.weight"
+                f"{_short(was.get(key))}: what may change is budget, evaluation, tracking, the optimizer's settings, "
+                "weights of losses, and where and how fast it runs"
             )
 
 

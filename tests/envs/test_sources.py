@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import logging
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -185,6 +187,24 @@ def test_an_unwritable_cache_is_done_without(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert same(cached("pair", {}, generate, tmp_path / "file" / "below"), generate())
     assert "going on without" in caplog.text and "damaged" not in caplog.text
+
+
+def test_cache_files_follow_the_umask_and_permission_is_called_so(tmp_path, caplog, monkeypatch):
+    before, generate = os.umask(0o022), Counted()
+    try:
+        first = cached("pair", {"seed": 0}, generate, tmp_path)
+    finally:
+        os.umask(before)
+    (file,) = tmp_path.iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644
+
+    def forbidden(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("numpy.load", forbidden)
+    with caplog.at_level(logging.WARNING):
+        assert same(cached("pair", {"seed": 0}, generate, tmp_path), first)
+    assert "cannot be read (Permission denied)" in caplog.text and "damaged" not in caplog.text
 
 
 def test_cache_folder_from_the_environment(tmp_path, monkeypatch):

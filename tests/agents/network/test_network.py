@@ -4,6 +4,7 @@ import pytest
 import torch
 from small import CELLS, TOKENS, WIDTH, small_batch, small_reasoner
 
+from latent_rl.agents import ReasonerConfig, RecursiveReasoner
 from latent_rl.agents.network.blocks import BoardConvolution
 
 VARIANTS = {
@@ -118,3 +119,15 @@ def test_a_puzzle_embedding_must_fit():
 def test_heads_must_divide_the_width(heads):
     with pytest.raises(ValueError, match=f"width 8 cannot be split into {heads} heads of an even width"):
         small_reasoner(heads=heads)
+
+
+def test_under_bfloat16_every_weight_has_gradient_also_after_cycles_without() -> None:
+    torch.manual_seed(0)
+    config = ReasonerConfig(vocab_size=6, seq_len=16, width=16, heads=2, multiple_of=8, cycles=3, inner_updates=2)
+    reasoner = RecursiveReasoner(config)
+    reasoner.autocast_dtype = torch.bfloat16
+    nothing = torch.zeros(4, dtype=torch.int64)
+    out = reasoner.step(torch.randint(6, (4, 16)), nothing, *reasoner.initial_latents(4), nothing)
+    torch.nn.functional.cross_entropy(out.logits.flatten(0, 1), torch.randint(6, (64,))).add(out.q.sum()).backward()
+    missing = [name for name, weight in reasoner.named_parameters() if weight.grad is None or not weight.grad.any()]
+    assert not missing

@@ -110,6 +110,8 @@ MODELS = {
     "an unknown field": put("reasoner", "colour", value=1),
     "no weights": put("weights", value={}),
     "weights in words": put("weights", value="none"),
+    "weights of integers": lambda content: content["weights"].update(initial_y=torch.zeros(16, dtype=torch.int64)),
+    "infinite weights": lambda content: content["weights"].update(initial_y=torch.full((16,), torch.inf)),
     "updates in words": put("updates", value="many"),
     "halting without weights": put("halting", value={"shape": {"width": 10**9, "hidden": 10**9}, "weights": {}}),
     "no configuration": put("config", value=None),
