@@ -255,7 +255,7 @@ def test_a_puzzle_and_its_renderer_are_one_file(folder, capsys) -> None:
     _, _, summary = trained("swap", "env.id=my_puzzles:Swap-v0", "env.options={train: 16, test: 12}")
     assert summary["updates"] == 2 and summary["eval_puzzles"] == 12
     capsys.readouterr()
-    Program(solve.main)("runs/swap", "ab", "--png", "steps.png")
+    Program(solve.main)("runs/swap", "ab", "--png", "steps.png", "env.id=my_puzzles:Swap-v0")
     assert "AB!" in capsys.readouterr().out
     with Image.open("steps.png") as picture:
         colours = picture.convert("RGB").getcolors(1 << 24)

@@ -190,7 +190,7 @@ def test_train_evaluate_and_solve(
 
     for program, changes, complaint in (
         (evaluate, ["runs/mini", "env.options.augmentations=2"], "knows the embeddings of the puzzles"),
-        (train, ["--resume", "runs/mini", "env.options.seed=1", "budget.updates=3"], "learned embeddings of other"),
+        (train, ["--resume", "runs/mini", "env.options.seed=1", "budget.updates=3"], "env.options.seed=1 does not fit"),
         (evaluate, ["runs/mini", "--halt", "rule"], "only its key tells whether an answer of arc-8x8 is right"),
         (evaluate, ["runs/mini", "--trajectories", "2", "--choose", "rule"], "only its key tells whether"),
         (evaluate, ["runs/mini", "--submission", "no/where.json"], "cannot write the submission no/where.json"),
