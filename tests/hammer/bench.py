@@ -21,7 +21,7 @@ MOST_LINES = 4
 LONGEST_LINE = 400
 
 USUAL = re.compile(
-    r"^\s*$|parameters on |updates .* exact |^measuring on all|^stopped and saved|^run \d+ of \d+|^the same command goes on"
+    r"^\s*$|parameters on |updates .* exact |^measuring on all|^stopped and saved|^run \d+ of \d+|^the same command"
 )
 """Lines that an undisturbed or interrupted run writes there as well."""
 

@@ -31,15 +31,18 @@ PR_SET_PDEATHSIG, PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 24
 class Faults:
     """What goes wrong, and when: at the `first` to the `last` event of a kind on a path.
 
-    A fault is `{"on": KIND, "path": REGEX, "first": 1, "last": 1, "then": ACTION}`. Kinds: `open` (for writing),
-    `mkdir`, `rename` (by its target), `remove`, `fsync`, and `step` (of an optimizer). Actions: `stop` (SIGSTOP, so
-    that the hammer can do something just then), `errno:ENOSPC`, `limit:N` (no file grows beyond N bytes: a full disk in
-    the middle of a write), `die:N` (the same, but the kernel kills the program there), `clock:S` (wall clock set by S
-    seconds), `memory:N` (only N bytes more than now). A limit is lifted by the first event past `last`.
+    A fault is `{"on": KIND, "path": REGEX, "first": 1, "last": 1, "then": ACTION}`; `last` is `first` unless given.
+    Kinds: `open` (for writing), `mkdir`, `rename` (by its target), `remove`, `fsync`, and `step` (of an optimizer).
+    Actions: `stop` (SIGSTOP, so that the hammer can do something just then), `errno:ENOSPC`, `limit:N` (no file grows
+    beyond N bytes: a full disk in the middle of a write), `die:N` (the same, but the kernel kills the program there),
+    `clock:S` (wall clock set by S seconds), `memory:N` (only N bytes more than now). A limit is lifted by the first
+    event past `last`.
     """
 
     def __init__(self, faults: list[dict[str, Any]], journal: str | None) -> None:
-        self._faults = [{"path": "", "first": 1, "last": 1, "count": 0, **fault} for fault in faults]
+        self._faults = [
+            {"path": "", "first": 1, "last": fault.get("first", 1), "count": 0, **fault} for fault in faults
+        ]
         self._journal = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND) if journal else None
         self._acting = False
 
