@@ -115,7 +115,8 @@ def one(references: References, mode: str, kill: Kill, seed: int) -> Result:
         )
         struck = strike(running, kill, duration, draw)
         outcome = running.wait()
-        result.symptoms += manners(kill, outcome, struck)
+        over = (folder / MODES[mode].out / "summary.json").exists()
+        result.symptoms += manners(kill, outcome, struck, saves=MODES[mode].program == "train" and not over)
         result.figures["kills"] = result.figures.get("kills", 0) + struck
         if struck and not kill.start and MODES[mode].program == "train":
             lost, allowed = lost_seconds(outcome)
@@ -160,8 +161,12 @@ def strike(running: Running, kill: Kill, duration: float, draw: random.Random) -
     return struck
 
 
-def manners(kill: Kill, outcome: Outcome, struck: bool) -> list[str]:
-    """What is wrong with how a program took its end: its exit code, what it said."""
+def manners(kill: Kill, outcome: Outcome, struck: bool, *, saves: bool) -> list[str]:
+    """What is wrong with how a program took its end: its exit code, what it said.
+
+    One that `saves` before it ends, training that is not over, ends with 130. Where there is nothing to save, to end as
+    the system ends a program is as good.
+    """
     if outcome.code is None:
         return ["did not end within a minute"]
     if kill.signals == ("SIGKILL",):
@@ -172,8 +177,7 @@ def manners(kill: Kill, outcome: Outcome, struck: bool) -> list[str]:
     allowed = {130, 0}
     if kill.ignored:
         allowed = {0}
-    elif kill.start or not steps:
-        # Before the program has begun, the system's own way to end is as good.
+    elif kill.start or not steps or not saves:
         allowed |= {-number, 128 + number}
     elif len(kill.signals) > 1:
         allowed |= {-number}

@@ -35,14 +35,14 @@ ROUND = (
 """What is done in every round."""
 
 
-def run(scratch: Path, minutes: float, rounds: Sequence[Sequence[str]] = ROUND) -> Result:
-    """Soak for some minutes, in a process and a folder of its own."""
+def run(scratch: Path, minutes: float, warm_up: int = 3, rounds: Sequence[Sequence[str]] = ROUND) -> Result:
+    """Soak for some minutes after some rounds that do not count, in a process and a folder of its own."""
     started = time.monotonic()
     result = Result("soak", "all programs", f"{minutes:g} minutes")
     folder = scratch / "soak"
     folder.mkdir(parents=True)
     environment = {**own_environment(), "OMP_NUM_THREADS": "1", "LATENT_RL_CACHE": str(scratch / "cache")}
-    command = [sys.executable, Path(__file__).with_name("wear.py"), str(60 * minutes), json.dumps(rounds)]
+    command = [sys.executable, Path(__file__).with_name("wear.py"), str(60 * minutes), str(warm_up), json.dumps(rounds)]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     result.seconds = time.monotonic() - started
     if done.returncode != 0:

@@ -1,4 +1,4 @@
-"""The soaked process: `python wear.py SECONDS '[["train", …], …]'` does these rounds, and prints how it has grown."""
+"""The soaked process: `python wear.py SECONDS WARM_UP '[["train", …], …]'` does these rounds and prints its growth."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ import threading
 import time
 from collections.abc import Sequence
 
-WARM_UP = 3
-"""Rounds in which caches fill, not counted."""
 
+def soak(seconds: float, warm_up: int, rounds: Sequence[Sequence[str]]) -> dict[str, float]:
+    """Rounds in this process, in the current folder, for some seconds; how memory, files and threads have grown.
 
-def soak(seconds: float, rounds: Sequence[Sequence[str]], least: int = 2) -> dict[str, float]:
-    """Rounds in this process, in the current folder, for some seconds; how memory, files and threads have grown."""
+    The first `warm_up` rounds, in which caches fill, do not count; at least two more follow.
+    """
     started = time.monotonic()
     measured: list[tuple[float, int, int]] = []
-    while time.monotonic() - started < seconds or len(measured) < WARM_UP + least:
+    while time.monotonic() - started < seconds or len(measured) < warm_up + 2:
         for program, *arguments in rounds:
             said = io.StringIO()
             with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
@@ -32,7 +32,7 @@ def soak(seconds: float, rounds: Sequence[Sequence[str]], least: int = 2) -> dic
         shutil.rmtree("runs")
         gc.collect()
         measured.append((_rss_kib(), len(os.listdir("/proc/self/fd")), threading.active_count()))
-    memory, files, threads = zip(*measured[WARM_UP:], strict=True)
+    memory, files, threads = zip(*measured[warm_up:], strict=True)
     return {
         "rounds": len(measured),
         "minutes": (time.monotonic() - started) / 60,
@@ -54,4 +54,4 @@ def _rss_kib() -> float:
 
 if __name__ == "__main__":
     del sys.path[0]  # the modules beside this script are the hammer's own, and have common names
-    print(json.dumps(soak(float(sys.argv[1]), json.loads(sys.argv[2]))))
+    print(json.dumps(soak(float(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3]))))
