@@ -138,7 +138,7 @@ def halt(bench: Bench, file: str) -> None:
     bench.goes_on()
 
 
-@case("disk", mode="compare", file=("compare.json", "compare.md", "figures/.*png", "dis-0/.*/training.pt"))
+@case("disk", mode="compare", file=("compare.json", "compare.md", "figures/.*png", r"dis-0/.*training\.pt"))
 def compare(bench: Bench, file: str) -> None:
     """A part of a comparison does not fit: one line; the same command goes on later."""
     outcome = bench.run(faults=[{**MOMENTS["opening"], "path": file, "last": FOR_EVER}])
