@@ -1,0 +1,72 @@
+"""The hammer in a few seconds, in every `make test`; and, with `-m hammer`, all of it (`make hammer` says more)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hammer import bench, faults, kills, soak
+from hammer.modes import MODES, References
+from hammer.runner import Stable
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="stops and limits processes in Linux's way")
+
+SHORT_KILLS = ["pi/SIGKILL-open-historyjson", "pi-halt/SIGTERM", "replay/SIGINT"]
+SHORT_FAULTS = ["clock/set-in-the-middle-3600", "two/resumed-after-a-kill", "mlflow/server-in-the-middle-fail"]
+"""A handful; what is known not to hold yet is left to `make hammer`, which shows it."""
+
+SHORT_ROUND = [soak.ROUND[0], soak.ROUND[5], soak.ROUND[8]]
+"""Train, evaluate, halt."""
+
+
+@pytest.fixture(scope="module")
+def references(tmp_path_factory: pytest.TempPathFactory) -> Iterator[References]:
+    with Stable(tmp_path_factory.mktemp("hammer")) as stable:
+        yield References(stable)
+
+
+def _kill(name: str) -> tuple[str, kills.Kill]:
+    (found,) = set(kills.combinations(f"^kills/{name}$"))
+    return found
+
+
+@pytest.mark.parametrize("name", SHORT_KILLS)
+def test_a_killed_run_goes_on_to_the_same_end(references: References, name: str) -> None:
+    assert kills.one(references, *_kill(name), seed=0).symptoms == []
+
+
+@pytest.mark.parametrize("name", SHORT_FAULTS)
+def test_a_fault_costs_no_result(references: References, name: str) -> None:
+    (case,) = faults.cases(f"^faults/{name}$")
+    assert faults.one(references, case).symptoms == []
+
+
+def test_rounds_of_all_programs_leave_nothing_open(tmp_path: Path) -> None:
+    assert soak.run(tmp_path, 0.0, warm_up=1, rounds=SHORT_ROUND).symptoms == []
+
+
+def test_names_are_unique() -> None:
+    names = [f"{case.group}/{case.name}" for case in bench.CASES]
+    assert len(set(names)) == len(names)
+    assert set(kills.FILES) == {mode.program for mode in MODES.values()}
+
+
+@pytest.mark.hammer
+@pytest.mark.parametrize("number", range(100))
+def test_kills(references: References, number: int) -> None:
+    mode, kill, seed = list(kills.cases(seed=0, number=100))[number]
+    assert kills.one(references, mode, kill, seed).symptoms == []
+
+
+@pytest.mark.hammer
+@pytest.mark.parametrize("case", bench.CASES, ids=lambda case: f"{case.group}/{case.name}")
+def test_faults(references: References, case: bench.Case) -> None:
+    assert faults.one(references, case).symptoms == []
+
+
+@pytest.mark.hammer
+def test_soak(tmp_path: Path) -> None:
+    assert soak.run(tmp_path, 30.0).symptoms == []
