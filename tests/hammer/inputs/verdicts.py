@@ -40,6 +40,12 @@ def judge(case: Case, outcome: Outcome) -> tuple[str, str]:
 
 def _judge_refusal(case: Case, outcome: Outcome) -> tuple[str, str]:
     lines = outcome.err.splitlines()
+    if (
+        len(lines) > 1
+        and lines[-1].startswith("error: ")
+        and (outcome.changed or (outcome.seconds or 0) > LATE_SECONDS)
+    ):
+        return "late", f"after {len(lines) - 1} lines on stderr, left {len(outcome.changed)} files: {lines[-1][:150]}"
     if len(lines) != 1 or not outcome.err.endswith("\n"):
         return "other", f"{len(lines)} lines on stderr, the first: {lines[0][:120] if lines else ''!r}"
     line = lines[0]

@@ -49,8 +49,8 @@ def cases() -> Iterator[Case]:
     for program, values in {
         "evaluate": ["--halt-threshold=0", "--halt-threshold=1", "--halt-threshold=2", "--enough=0", "--enough=1.5",
                      "--halt=nonsense", "--halt=", "--choose=nonsense", "--puzzles=101", "--puzzles=1000000000000",
-                     "--puzzles=" + "9" * 5000, "--steps=1000000000000", "--steps=" + "9" * 5000, "--guidance=1e300",
-                     "--trajectories=1000000000000", "--budget-passes=1", "--noise=1e300", "--device=nonsense",
+                     "--puzzles=" + "9" * 5000, "--steps=1000000000000", "--steps=" + "9" * 5000, 
+                     "--trajectories=1000000000000", "--budget-passes=1", "--device=nonsense",
                      "--device=", "--device=cuda:99", "--device=meta", "--config=none", "--halt=learned",
                      "--submission=", "--sheet="],
         "solve": ["--halt=nonsense", "--halt=learned", "--steps=1000000000000", "--device=nonsense", "--device=cuda:99",
@@ -75,8 +75,10 @@ def cases() -> Iterator[Case]:
 def _case(program: str, argument: str, named: str, *more: str) -> Case:
     short = argument if len(argument) < 40 else f"{argument[:20]}... of {len(argument)} characters"
     words = (named, named.lstrip("-").replace("-", " "), named.lstrip("-")) if named else ()
-    # The two budgets of compare exclude each other, and so does a model's own puzzle and --config: the last word wins.
-    return Case(AREA, f"{program} {short}", program, (*WORK[program], *more, argument), with_run, named=words)
+    words += ("preset",) if named == "--config" else ()
+    # A budget among the settings would be taken in place of the option's.
+    work = [one for one in WORK[program] if not (named.startswith("--budget") and one.startswith("budget."))]
+    return Case(AREA, f"{program} {short}", program, (*work, *more, argument), with_run, named=words)
 
 
 def _unknown() -> Iterator[Case]:
@@ -149,11 +151,10 @@ def _places() -> Iterator[Case]:
 
     for program, option in files:
         ending = "." + option.lstrip("-")
-        for wrong, place in {**places, "a folder": "folder", "full": "/dev/full"}.items():
-            if (place == "/dev/full" or not place) and option != "--json":
+        for wrong, place in {**places, "a folder": "folder"}.items():
+            if not place and option != "--json":
                 continue
-            if place not in ("", "/dev/full"):
-                place += ending
+            place = place and place + ending
             arguments = (*WORK[program], f"{option}={place}")
             yield Case(PLACES, f"{program} {option} {wrong}", program, arguments, prepare)
     for program in ("analyze", "halt", "compare"):

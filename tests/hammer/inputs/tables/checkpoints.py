@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tables.case import Case, Material
+from tables.case import SMALL, Case, Material
 from tables.configuration import with_run
 
 PROGRAMS = ("solve", "evaluate", "analyze", "halt")
@@ -500,5 +500,5 @@ def _elsewhere() -> Iterator[Case]:
         yield Case("checkpoints: elsewhere", f"a --config for one of ours ({program})", program,
                    ("run", "--config", "sudoku-4x4"), prepare, named=("--config",))  # fmt: skip
     for setting in ("network.width=32", "env.options.size=6", "network.layers=1"):
-        arguments = ("--init", "run", "network.mixer=mlp", "network.positions=none", setting, "device=cpu")
+        arguments = ("--init", "run", "env.options.train=20", "env.options.test=5", setting, *SMALL[:1], *SMALL[3:])
         yield Case("checkpoints: elsewhere", f"--init with {setting}", "train", arguments, prepare)

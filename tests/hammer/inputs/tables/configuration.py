@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import NoneType, UnionType
@@ -22,6 +23,7 @@ FILES = "configuration: files"
 COSTLY = (
     "network.width network.layers network.heads network.expansion network.multiple_of network.kernel "
     "network.puzzle_positions network.puzzle_embedding_width network.cycles network.inner_updates env.max_steps "
+    "halting.ppo.hidden "
     "collector.num_envs threads"
 ).split()
 """Numbers that work and memory grow with."""
@@ -148,8 +150,8 @@ def _values() -> Iterator[Case]:
         "MLflow with an empty experiment": ["tracking.enabled=true", "tracking.experiment="],
     }.items():
         extra = () if "budget" in settings[0] else ("budget.updates=2",)
-        words = {word for setting in settings for word in setting.partition("=")[0].split(".")}
-        yield Case(AREA, wrong, "train", (*SMALL, "collector.num_envs=8", *extra, *settings), named=tuple(words))
+        words = {word for one in settings for word in re.split("[.=]", one.partition("=")[0]) + [one.partition("=")[2]]}
+        yield Case(AREA, wrong, "train", (*SMALL, "collector.num_envs=8", *extra, *settings), named=tuple(words - {""}))
 
 
 def _keys() -> Iterator[Case]:
@@ -172,7 +174,7 @@ def _keys() -> Iterator[Case]:
             program,
             ("run", setting),
             with_run,
-            named=(setting.partition("=")[0],),
+            named=(setting.partition("=")[0].partition(".")[0],),
         )
     for text in (
         "=5",
@@ -270,7 +272,7 @@ def _files() -> Iterator[Case]:
                 FILES,
                 f"a config for compare that holds {wrong}",
                 "compare",
-                ("--config", "mine.yaml", "--seeds", "1", *SMALL),
+                ("--config", "mine.yaml", "--seeds", "1", "--schemes", "pi", *SMALL),
                 write,
             )
     for wrong, name in {

@@ -90,7 +90,6 @@ def _boards() -> dict[str, str]:
         "a hundred thousand characters": "1" * 100_001,
         "a hundred thousand letters": "x" * 100_001,
         "a word of 5,000 letters": "x" * 5000,
-        "a ragged board": "321.\n..3\n2.12\n.23.1",
         "five rows": "321.\n..32\n.12.\n23.1\n1234",
         "three rows": "321.\n..32\n.12.",
         "two boards, the second one bad": "321...32.12.23.1\n321...32.12.23.x",
