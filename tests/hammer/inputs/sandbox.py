@@ -13,6 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -83,6 +84,7 @@ class _Running:
     pid: int
     room: Path
     since: float = field(default_factory=time.monotonic)
+    reaped: bool = False
 
 
 def run_cases(
@@ -110,8 +112,9 @@ def run_cases(
         yield from _run(waiting, running, material, workplace, processes, main or _main_of)
     finally:
         for one in running:
-            os.killpg(one.pid, signal.SIGKILL)
-            os.waitpid(one.pid, 0)
+            if not one.reaped:
+                os.killpg(one.pid, signal.SIGKILL)
+                os.waitpid(one.pid, 0)
 
 
 def _run(
@@ -131,6 +134,8 @@ def _run(
             pid = os.fork()
             if pid == 0:
                 _child(case, room, material, main)
+            with suppress(PermissionError):  # the child did it itself, and is another program already
+                os.setpgid(pid, pid)
             running.append(_Running(case, number, pid, room))
         for one in list(running):
             if (outcome := _ended(one)) is not None:
@@ -221,6 +226,7 @@ def _ended(one: _Running) -> Outcome | None:
         os.killpg(one.pid, signal.SIGKILL)
         _, status, _ = os.wait4(one.pid, 0)
         killed = True
+    one.reaped = True
     try:
         os.killpg(one.pid, signal.SIGKILL)  # what the program may have started
     except ProcessLookupError:
