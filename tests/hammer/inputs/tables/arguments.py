@@ -75,7 +75,8 @@ def cases() -> Iterator[Case]:
 def _case(program: str, argument: str, named: str, *more: str) -> Case:
     short = argument if len(argument) < 40 else f"{argument[:20]}... of {len(argument)} characters"
     words = (named, named.lstrip("-").replace("-", " "), named.lstrip("-")) if named else ()
-    words += ("preset",) if named == "--config" else ()
+    words += {"--config": ("preset",), "--resume": ("run directory",), "--init": ("checkpoint",)}.get(named, ())
+    words += ("budget.seconds", "budget.passes") if named.startswith("--budget") else ()
     # A budget among the settings would be taken in place of the option's.
     work = [one for one in WORK[program] if not (named.startswith("--budget") and one.startswith("budget."))]
     return Case(AREA, f"{program} {short}", program, (*work, *more, argument), with_run, named=words)

@@ -81,7 +81,8 @@ def _model(area: str, name: str, number: int, change: Callable[[Path], None], **
 
 def _steps(program: str) -> tuple[str, ...]:
     # Little work where the model is accepted after all.
-    return ("--puzzles", "5") if program != "solve" else ()
+    learning = ("halting.ppo.puzzles=20", "halting.ppo.iterations=1") if program == "halt" else ()
+    return ("--puzzles", "5", *learning) if program != "solve" else ()
 
 
 def _resume(area: str, name: str, change: Callable[[Path], None], **more: Any) -> Case:

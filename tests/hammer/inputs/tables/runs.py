@@ -123,7 +123,7 @@ def _other_settings() -> Iterator[Case]:
         arguments = ("--resume", "run", "budget.updates=7", setting)
         # Some parts of what a refusal may say: the key, its section, or what stands there.
         key, _, value = setting.partition("=")
-        named = tuple(word for word in (key, key.split(".")[-1], value, "sudoku-6x6") if len(word) > 2)
+        named = tuple(word for word in (key, key.split(".")[-1], value, "sudoku-6x6", "nqueens") if len(word) > 2)
         # What describes the collection of more steps could change, if the change took effect; that is open.
         expected = (
             "either" if key.startswith(("env.reward", "env.terminate", "collector", "halting.rule")) else "refused"
