@@ -239,13 +239,13 @@ def _files() -> Iterator[Case]:
         "a merge key that is no mapping": b"<<: 5\n",
         "itself": b"&a [*a]\n",
         "a mapping inside itself": b"env: &a {options: *a}\n",
-        "options inside themselves": b"env: {options: &a {train: *a}}\n",
+        "options inside themselves": b"env: {options: &a {blanks: *a}}\n",
         "a deep nest": b"network: " + b"[" * 5000 + b"]" * 5000 + b"\n",
         "a deep nest of mappings": b"{a: " * 3000 + b"1" + b"}" * 3000 + b"\n",
         "a bomb as a name": f"name: {bomb()}\n".encode(),
         "a bomb in the options": f"env: {{options: {{size: {bomb()}}}}}\n".encode(),
         "a bomb as an unknown key": f"bomb: {bomb()}\n".encode(),
-        "a bomb as a section": f"network: {bomb()}\n".encode(),
+        "a bomb as a section": f"collector: {bomb()}\n".encode(),
         "a bomb as a puzzle's file": f"env: {{options: {{train_file: {bomb()}, test_file: x}}}}\n".encode(),
         "a bomb of merge keys": ("a0: &a0 {x: 1}\n" + "".join(
             f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}\n" for n in range(1, 9))).encode(),
@@ -254,7 +254,7 @@ def _files() -> Iterator[Case]:
         "an integer of 5,000 digits": b"seed: " + b"9" * 5000 + b"\n",
         "an integer of 5,000 digits in an option": b"env: {options: {size: " + b"9" * 5000 + b"}}\n",
         "a name of a megabyte": b"name: " + b"a" * 2**20 + b"\n",
-        "a value of a megabyte": b"device: " + b"a" * 2**20 + b"\n",
+        "a value of a megabyte": b"network: {mixer: " + b"a" * 2**20 + b"}\n",
         "a date of no month": b"seed: 2020-99-99\n",
         "a sexagesimal seed": b"seed: 99:99:99:99:99:99:99:99:99:99:99:99\n",
     }  # fmt: skip
@@ -332,7 +332,12 @@ def _puzzle_ids() -> Iterator[Case]:
             sys.dont_write_bytecode = True
 
         yield Case(
-            AREA, f"env.id: a module that {wrong}", "train", (*bare, "env.id=mine:Mine-v0"), write, named=("mine",)
+            AREA,
+            f"env.id: a module that {wrong}",
+            "train",
+            (*bare, "env.id=mine:Mine-v0"),
+            write,
+            named=("mine", "Mine"),
         )
     for text in (
         "nonsense",

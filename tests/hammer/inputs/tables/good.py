@@ -53,7 +53,7 @@ def _settings() -> Iterator[Case]:
         "evaluation.points=2", "evaluation.puzzles=5", "evaluation.batch_size=1", "evaluation.puzzles=1000000",
         "budget.passes=100", "budget.updates=null budget.passes=500", "budget.seconds=1000", "budget.seconds=0.001",
         "name=mine", "name=A-b_c.d+e", "name=größe", "name=名前", "name='two words'", "name=-x", "name=" + "a" * 100,
-        "name='[b]'", "name='50%'", "tracking.enabled=true", "tracking.enabled=true tracking.uri=sqlite:///mine.db",
+        "name=\"'[b]'\"", "name='50%'", "tracking.enabled=true", "tracking.enabled=true tracking.uri=sqlite:///mine.db",
         "tracking.enabled=true tracking.experiment='two words'",
     ):  # fmt: skip
         arguments = _split(settings)

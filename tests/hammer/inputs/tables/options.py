@@ -175,7 +175,9 @@ def _later() -> Iterator[Case]:
             words = {"size": ("size", "sudoku-6x6"), "train_file": ("_file",), "test_file": ("_file",)}.get(
                 option, (option,)
             )
-            yield Case("options: later", f"{program}: {option}={text}", program, arguments, with_run, named=words)
+            yield Case(
+                "options: later", f"{program}: {option}={text}", program, arguments, with_run, b"." * 16, named=words
+            )
     for program in programs:
         for text in ("3", "abc", "[1]", "null"):
             arguments = ("run", f"env.options={text}")

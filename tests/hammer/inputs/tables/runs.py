@@ -101,7 +101,6 @@ def _damages() -> dict[str, Callable[[Path], object]]:
         "other data in config.yaml": _replaced("train: 500", "train: 400"),
         "another optimizer in config.yaml": _replaced("name: adamw", "name: muon"),
         "no puzzle in config.yaml": _replaced("id: latent_rl/Sudoku-v0", "id: nothing"),
-        "other steps in config.yaml": _replaced("max_steps: 6", "max_steps: 5"),
     }
 
 
@@ -126,7 +125,9 @@ def _other_settings() -> Iterator[Case]:
         named = tuple(word for word in (key, key.split(".")[-1], value, "sudoku-6x6", "nqueens") if len(word) > 2)
         # What describes the collection of more steps could change, if the change took effect; that is open.
         expected = (
-            "either" if key.startswith(("env.reward", "env.terminate", "collector", "halting.rule")) else "refused"
+            "either"
+            if key.startswith(("env.reward", "env.terminate", "env.max_steps", "collector", "halting.rule"))
+            else "refused"
         )
         yield Case(AREA, f"resumed with {setting}", "train", arguments, with_run, named=named, expected=expected)
     for wrong, arguments in {
