@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from latent_rl.config import Config, complete, flatten, load_resolved, validate_saved
+from latent_rl.config import Config, complete, flatten, load_resolved, named_code, validate_saved
 from latent_rl.errors import UserError
 from latent_rl.storage import saved_settings
 
@@ -43,7 +43,8 @@ def check_settings(run_dir: Path, config: Config) -> None:
         UserError: names the first key that does not fit.
     """
     file, kept = run_dir / "config.yaml", saved_settings(run_dir / "checkpoint")
-    there = load_resolved(file)
+    # What the user let the configuration name, the file may name too.
+    there = load_resolved(file, named=named_code(config.model_dump(mode="json")))
     if kept is None:
         begun = there
     else:
