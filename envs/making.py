@@ -45,7 +45,15 @@ def make_puzzle(puzzle: Puzzle | Callable[..., Puzzle] | str, **options: Any) ->
         return puzzle_from_id(puzzle, **options)
     factory = _load(puzzle) if isinstance(puzzle, str) else puzzle
     _check_options(factory, options)
-    made = factory(**check_types(_name(factory), factory, options))
+    checked = check_types(_name(factory), factory, options)
+    try:
+        made = factory(**checked)
+    except (PuzzleError, MemoryError):
+        raise
+    except Exception as error:
+        # Somebody's constructor; the cause is kept for its author.
+        what = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise PuzzleError(f"{_name(factory)} cannot be made with these options: {what}") from error
     if not isinstance(made, Puzzle):
         raise PuzzleError(f"{_name(factory)} made a {type(made).__name__}, which is no Puzzle")
     return made

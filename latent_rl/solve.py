@@ -95,10 +95,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
+MOST_BYTES = 1_000_000
+
+
 def _text(argument: str | None, file: Path | None) -> str:
     if file is not None:
         try:
-            return file.read_text(encoding="utf-8")
+            with open(file, encoding="utf-8") as opened:
+                return _at_most(opened.read(MOST_BYTES + 1))
         except FileNotFoundError:
             raise UserError(f"puzzle file {file} does not exist") from None
         except (OSError, ValueError) as error:
@@ -109,9 +113,18 @@ def _text(argument: str | None, file: Path | None) -> str:
         print("type a puzzle, then Ctrl-D:", file=sys.stderr)
     try:
         # UTF-8 whatever the locale says; a text put in place of the standard input has no bytes.
-        return sys.stdin.buffer.read().decode() if hasattr(sys.stdin, "buffer") else sys.stdin.read()
+        stdin = getattr(sys.stdin, "buffer", sys.stdin)
+        text = stdin.read(MOST_BYTES + 1)
+        return _at_most(text.decode() if isinstance(text, bytes) else text)
     except UnicodeDecodeError as error:
         raise UserError(f"standard input cannot be read as text in UTF-8: {error}") from None
+
+
+def _at_most(text: str) -> str:
+    """The text, unless there is so much of it that reading went no further."""
+    if len(text.encode()) > MOST_BYTES:
+        raise UserError(f"the puzzles are more than {MOST_BYTES:,} bytes of text: give them in parts")
+    return text
 
 
 def _show(console: Console, puzzle: Puzzle, board: Tensor, found: Solutions, *, has_continue_value: bool) -> None:

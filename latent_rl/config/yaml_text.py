@@ -14,6 +14,7 @@ from latent_rl.errors import UserError, brief
 
 MOST_VALUES = 10_000
 MOST_LEVELS = 20
+LONGEST_TEXT = 5000
 LARGEST_INTEGER = 2**63 - 1
 
 
@@ -72,7 +73,7 @@ def check_plain(value: Any) -> None:
     """Refuse what no configuration needs, before anything is done with it.
 
     Plain are null, truth values, integers of 64 bits, finite numbers, text without control characters, and lists and
-    mappings of these with text as keys: 20 levels deep, 10,000 values in all.
+    mappings of these with text as keys: 20 levels deep, 10,000 values in all, texts of 5,000 characters.
 
     Raises:
         UserError: naming the key.
@@ -106,6 +107,8 @@ def _fault(value: Any) -> str | None:
     if isinstance(value, float):
         return None if math.isfinite(value) else f"expected a finite number, got {value}"
     if isinstance(value, str):
+        if len(value) > LONGEST_TEXT:
+            return f"expected text of at most {LONGEST_TEXT:,} characters, got {len(value):,}"
         # Text of many lines is as good as any; a surrogate cannot be written to a file.
         plain = all(one.isprintable() or one in " \n\t" or ord(one) > 0x9F for one in value)
         if plain and not any("\ud800" <= one <= "\udfff" for one in value):

@@ -30,8 +30,8 @@ def choose_device(name: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.empty(1, device=device).item()  # which `meta` cannot give
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(f"device {name!r} is not available here: {str(error).splitlines()[0]}") from None
     return device
 

@@ -87,3 +87,8 @@ def test_messages_are_one_short_line() -> None:
     line = one_line("what is wrong " + "x" * 5000 + "\x1b[31m\n and what would be right")
     assert len(line) <= 300 and line.isprintable()
     assert line.startswith("what is wrong") and line.endswith("and what would be right")
+
+
+def test_text_has_an_end() -> None:
+    with pytest.raises(UserError, match="device: expected text of at most 5,000 characters"):
+        load_config("sudoku-4x4", [f"device={'a' * 10_000}"])

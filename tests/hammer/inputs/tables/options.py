@@ -23,6 +23,7 @@ FAMILIES: dict[str, dict[str, Kind]] = {
         "train_file": FILE,
         "test_file": FILE,
         "augment": FLAG,
+        "check_uniqueness": FLAG,
         "cache_dir": FILE,
     },
     "Maze": {
