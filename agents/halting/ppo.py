@@ -80,7 +80,7 @@ class HaltingLearner:
         entropy: float = 0.003,
         lmbda: float = 0.95,
         epochs: int = 4,
-        minibatch: int = 1024,
+        minibatch: int = 2048,
     ) -> None:
         self.policy, self.epochs, self.minibatch = policy, epochs, minibatch
         self.actor = halting_actor(policy)
