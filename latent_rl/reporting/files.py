@@ -6,7 +6,6 @@ import errno
 import os
 import stat
 import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,8 +79,9 @@ def replacing(path: Path) -> Iterator[Path]:
         return
     # A link stays a link, and what it leads to is replaced.
     target = Path(os.path.realpath(path))
-    # Not by `tempfile`, whose files are for their owner alone: this one follows the umask.
-    temporary = target.with_name(f".{uuid.uuid4().hex}{target.suffix}")
+    # Not by `tempfile`, whose files are for their owner alone: this one follows the umask. Always of the same name, so
+    # that what a kill leaves behind is written over when the file is written again.
+    temporary = target.with_name(f".{target.stem}.new{target.suffix}")
     try:
         yield temporary
         temporary.replace(target)

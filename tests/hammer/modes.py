@@ -79,7 +79,7 @@ MODES = {
     "trm": _train("scheme=trm", "network.cycles=2", "network.inner_updates=2", "env.max_steps=8"),
     "pi-halt": _train("scheme=pi-halt", "halting.ppo.steps=4"),
     "replay": _train(*REPLAY),
-    "replay-return": _train(*REPLAY, "loss.value.target=return", "collector.epochs=2"),
+    "replay-return": _train(*REPLAY, "loss.terms.solved=null", "loss.terms.return.weight=0.5", "collector.epochs=2"),
     "arc": _train(
         "env.id=latent_rl/Arc-v0", "env.options={test: mini, train: [], side: 8, augmentations: 10}",
         "network.puzzle_positions=2", "network.puzzle_embedding_width=20", "collector.num_envs=16", "env.max_steps=3",
