@@ -9,7 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latent_rl import cli
-from latent_rl.config import DEFAULT_PRESET, Config, dump, load_config, load_resolved, preset_names, scheme_names
+from latent_rl.config import (
+    DEFAULT_PRESET,
+    Config,
+    dump,
+    idle_settings,
+    load_config,
+    load_resolved,
+    preset_names,
+    scheme_names,
+)
 from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
@@ -254,6 +263,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         config = load_resolved(options.resume / "config.yaml", options.overrides)
     else:
         config = load_config(options.config, options.overrides)
+        for key, reason in idle_settings(config, options.overrides).items():
+            cli.warn(f"{key} changes nothing in this training: {reason}")
     problem = None
     try:
         summary = train(config, options.resume, resume=options.resume is not None, init=options.init)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tensordict import TensorDictBase
+from tensordict.utils import NestedKey
 from torch import Tensor, nn
 from torchrl.objectives import LossModule
 
@@ -80,7 +81,17 @@ class RecursionLoss(LossModule):
         Raises:
             KeyError: it is missing; the message says who writes it.
         """
-        key = getattr(self.tensor_keys, name)
+        return self._read(tensordict, name, getattr(self.tensor_keys, name))
+
+    def read_next(self, tensordict: TensorDictBase, name: str) -> Tensor:
+        """The same, of what stands under `"next"`: what the step led to.
+
+        Raises:
+            KeyError: it is missing; the message says who writes it.
+        """
+        return self._read(tensordict, name, ("next", getattr(self.tensor_keys, name)))
+
+    def _read(self, tensordict: TensorDictBase, name: str, key: NestedKey) -> Tensor:
         value = tensordict.get(key, None)
         if value is None:
             writer = _WRITERS.get(name, "the environment writes it")

@@ -88,6 +88,7 @@ KEYS: dict[str, Key] = {
         Key("solved", "privileged", (), torch.bool, Flag()),
         Key("quality", "privileged", (), torch.float32, Within(0.0, 1.0)),
         Key("episode_seed", "privileged", (), torch.int64, Within(0, 2**62 - 1)),
+        Key("ends_when_solved", "privileged", (), torch.bool, Flag()),
         Key("next_y", "action", ("P + L", "D"), torch.float32, _LATENT),
         Key("next_z", "action", ("P + L", "D"), torch.float32, _LATENT),
         Key("answer", "action", ("L",), torch.int64, _TOKEN),

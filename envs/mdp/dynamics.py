@@ -40,6 +40,7 @@ class State:
     quality: Tensor
     solved: Tensor
     episode_seed: Tensor
+    ends_when_solved: Tensor
 
     @property
     def observation(self) -> dict[str, Tensor]:
@@ -145,7 +146,13 @@ class Dynamics:
             quality=self.puzzle.quality(answer, instances.solution),
             solved=self.puzzle.judge(instances.inputs, answer, instances.solution),
             episode_seed=episode_seed,
+            ends_when_solved=self.ends_when_solved(episode_seed),
         )
+
+    def ends_when_solved(self, episode_seed: Tensor) -> Tensor:
+        """Which episodes, bool `[B]`, the answer key ends once they are solved: their seeds, int64 `[B]`, say so."""
+        # The upper 30 of the seed's 62 bits, as a uniform number in [0, 1).
+        return (episode_seed >> 32) < self.config.terminate_on_solved * 2**30
 
     def step(self, state: State, next_y: Tensor, next_z: Tensor, answer: Tensor, halt: Tensor) -> Transition:
         """One recursion step of every episode.
@@ -160,12 +167,7 @@ class Dynamics:
         solved = self.puzzle.judge(state.inputs, answer, state.solution)
         after = Standing(self.puzzle.quality(answer, state.solution), solved)
         step = state.step + 1
-        terminated = halt == 1
-        share = self.config.terminate_on_solved
-        if share:
-            # The upper 30 of the seed's 62 bits, as a uniform number in [0, 1).
-            ends_when_solved = (state.episode_seed >> 32) < share * 2**30
-            terminated = terminated | (after.solved & ends_when_solved)
+        terminated = (halt == 1) | (solved & state.ends_when_solved)
         truncated = (step >= self.config.max_steps) & ~terminated
         next_state = replace(
             state, y=next_y, z=next_z, answer=answer, step=step, quality=after.quality, solved=after.solved

@@ -83,6 +83,7 @@ class LatentRecursionEnv(gymnasium.Env):
     | `solved` | bool | whether the current answer obeys the puzzle's own rule and keeps its givens |
     | `quality` | float | how good the current answer is, in [0, 1] |
     | `episode_seed` | int | a 62-bit number, for whatever randomness must last an episode |
+    | `ends_when_solved` | bool | whether this episode terminates once it is solved, see `terminate_on_solved` |
 
     ## Arguments
 

@@ -141,7 +141,10 @@ def assemble(config: Config, init: Path | None = None) -> Run:
     halting: ConcurrentHalting | NoHalting = NoHalting()
     if halting_policy is not None:
         halting = ConcurrentHalting(
-            build_halting_learner(config, halting_policy), policy.halting, config.halting.ppo.steps
+            build_halting_learner(config, halting_policy),
+            policy.halting,
+            steps=config.halting.ppo.steps,
+            max_steps=config.env.max_steps,
         )
 
     # After the averaged copy was made, so that both have their own compiled network and their own hook.
@@ -155,7 +158,7 @@ def assemble(config: Config, init: Path | None = None) -> Run:
         reasoner=reasoner,
         policy=policy,
         collection=Collection(environment, policy, config.collector, ledger),
-        experience=_experience(config, policy, graph, losses),
+        experience=_experience(config, policy, puzzle, graph, losses),
         losses=losses,
         loss_weights=weights,
         learner=learner,
@@ -167,12 +170,17 @@ def assemble(config: Config, init: Path | None = None) -> Run:
 
 
 def _experience(
-    config: Config, policy: RecursionPolicy, graph: StepGraph | None, losses: Mapping[str, LossModule]
+    config: Config,
+    policy: RecursionPolicy,
+    puzzle: Puzzle,
+    graph: StepGraph | None,
+    losses: Mapping[str, LossModule],
 ) -> Experience:
     if graph is not None:
         return FusedExperience(graph)
     return ReplayExperience(
         policy,
+        puzzle,
         minibatch_size=config.collector.minibatch_size,
         epochs=config.collector.epochs,
         prepare=[loss.prepare for loss in losses.values()],
