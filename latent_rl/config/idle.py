@@ -1,4 +1,4 @@
-"""Settings that a user gives and that change nothing in this training: said, because nobody sets a value for nothing."""
+"""Settings that a user gives and that change nothing in this training: they are told so."""
 
 from __future__ import annotations
 
@@ -36,7 +36,6 @@ _IDLE = (
         lambda config: not config.network.puzzle_embedding_width,
         "there are no puzzle embeddings (network.puzzle_embedding_width=0)",
     ),
-    _Idle("network.heads", lambda config: config.network.mixer == "mlp", "network.mixer=mlp has no attention"),
     _Idle(
         "evaluation.every_updates",
         lambda config: config.evaluation.points is not None,

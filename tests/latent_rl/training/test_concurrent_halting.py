@@ -45,10 +45,10 @@ class Chance(TensorDictModuleBase):
         return self.actor(tensordict)
 
 
-def probability_of_halt(price: float, phases: int = 40) -> float:
+def probability_of_halt(price: float, phases: int = 25) -> float:
     torch.manual_seed(0)
     policy = HaltingPolicy(WIDTH, hidden=8)
-    learner = HaltingLearner(policy, lr=5e-3)
+    learner = HaltingLearner(policy, lr=1e-2)
     halting = ConcurrentHalting(learner, NeverHalt(), steps=32, max_steps=STEPS)
     config = MDPConfig(
         width=WIDTH,
