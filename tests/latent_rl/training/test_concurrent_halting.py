@@ -1,9 +1,9 @@
 """Learning to stop beside the network, where the best choice is known in closed form.
 
 Answers are solved after the first step with probability 0.8 and, if not, after the second with probability 0.5; nothing
-that the policy sees tells which. So the second step brings a solved answer with probability 0.2 x 0.5 = 0.1, and is worth
-its price below 0.1 and not above. Nine of ten episodes end once they are solved: who learned from what is seen of those
-too would find 0.2 / (0.2 + 0.8 x 0.1) x 0.5 = 0.36.
+that the policy sees tells which. So the second step brings a solved answer with probability 0.2 x 0.5 = 0.1, and is
+worth a price below 0.1 and none above. Nine of ten episodes end once they are solved: who learned from what is seen of
+those too would find 0.2 / (0.2 + 0.8 x 0.1) x 0.5 = 0.36.
 """
 
 from __future__ import annotations
