@@ -142,6 +142,7 @@ def _rule(puzzle: Puzzle) -> Iterator[str]:
         singly = torch.cat([puzzle.is_solved(inputs[i : i + 1], keys[i : i + 1]) for i in range(len(sample))])
         if not torch.equal(singly, solved):
             yield "is_solved judges an answer differently alone and in a batch"
+        yield from _violations(puzzle, inputs, keys)
         padded = puzzle.is_solved(inputs, torch.full_like(keys, PAD))
         if padded.any():
             yield "is_solved accepts an answer of nothing but padding"
@@ -150,6 +151,30 @@ def _rule(puzzle: Puzzle) -> Iterator[str]:
         # Some puzzles have several answers, so that a changed key may be right; a rule that mostly says so is none.
         if 2 * int(accepted.sum()) > len(sample):
             yield f"is_solved accepts most answers that have one cell changed ({int(accepted.sum())} of {len(sample)})"
+
+
+def _violations(puzzle: Puzzle, inputs: Tensor, keys: Tensor) -> Iterator[str]:
+    found = puzzle.violations(inputs, keys)
+    if found.dtype != torch.float32 or tuple(found.shape) != (len(inputs),):
+        yield f"violations must return float32 [{len(inputs)}], got {found.dtype} {list(found.shape)}"
+        return
+    free = puzzle.free_cells(inputs)
+    if free.dtype != torch.bool or free.shape != inputs.shape:
+        yield f"free_cells must return bool {list(inputs.shape)}, got {free.dtype} {list(free.shape)}"
+        return
+    if bool(((inputs != keys) & ~free).any()):
+        yield "free_cells leaves out a cell in which inputs and key differ"
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randint(1, puzzle.vocab_size, keys.shape, generator=generator)
+    # The keys themselves, one cell in ten changed, and answers of nothing but chance.
+    for share in (0.0, 0.1, 1.0):
+        answers = torch.where(torch.rand(keys.shape, generator=generator) < share, noise, keys)
+        found = puzzle.violations(inputs, answers)
+        if bool((found < 0).any()):
+            yield "violations are below 0 for some answers"
+        if not torch.equal(found == 0, puzzle.is_solved(inputs, answers)):
+            yield "violations are not 0 exactly where is_solved says so"
+            return
 
 
 def _quality(puzzle: Puzzle) -> Iterator[str]:

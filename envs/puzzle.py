@@ -127,6 +127,33 @@ class Puzzle(ABC):
             bool `[B]`.
         """
 
+    def violations(self, inputs: Tensor, answers: Tensor) -> Tensor:
+        """How far answers are from obeying the rule, without looking at an answer key: a reward to learn from.
+
+        By default 0 or 1, `is_solved` alone; a puzzle that counts what is wrong can be learned from its rule.
+
+        Args:
+            inputs: int64 `[B, L]`.
+            answers: int64 `[B, L]`.
+
+        Returns:
+            float32 `[B]`, at least 0, and 0 exactly where `is_solved`.
+        """
+        return (~self.is_solved(inputs, answers)).float()
+
+    def free_cells(self, inputs: Tensor) -> Tensor:
+        """Which cells of an answer are the player's to choose; the others keep their input.
+
+        By default all but padding: who samples answers then samples the givens too, and learns that they must stay.
+
+        Args:
+            inputs: int64 `[B, L]`.
+
+        Returns:
+            bool `[B, L]`.
+        """
+        return inputs != PAD
+
     def judge(self, inputs: Tensor, answers: Tensor, solutions: Tensor) -> Tensor:
         """Whether answers are solved, for who holds the key: by the puzzle's own rule, or by the key if it has none.
 

@@ -148,6 +148,26 @@ class Maze(Puzzle):
             solved[candidates] = moves == path[candidates].sum((1, 2)) + 1
         return solved
 
+    def violations(self, inputs: Tensor, answers: Tensor) -> Tensor:
+        """What is wrong with answers, float32 `[B]`.
+
+        Cells changed that are no floor, or to something that is no path; ends of the path that do not touch exactly
+        one other cell of it, and cells of the path that do not touch two: how many too few or too many. An answer
+        with nothing of this may still be too long, or hold a ring: that is 1.
+        """
+        board, drawn = (tokens.view(-1, *self.grid_shape) for tokens in (inputs, answers))
+        path = (drawn == PATH) & (board == FLOOR)
+        changed = (drawn != board) & ~path
+        ends = (board == START) | (board == GOAL)
+        touching = neighbours((path | ends).to(torch.uint8)).sum(0).long()
+        loose = torch.where(ends, (touching - 1).abs(), torch.where(path, (touching - 2).abs(), 0))
+        found = (changed + loose).flatten(1).sum(-1).float()
+        return torch.where(self.is_solved(inputs, answers), 0.0, found.clamp(min=1.0))
+
+    def free_cells(self, inputs: Tensor) -> Tensor:
+        """The floor, bool `[B, L]`."""
+        return inputs == FLOOR
+
     def augment(self, instances: Instances, generator: torch.Generator) -> Instances:
         """Each maze turned and mirrored at random: 8 symmetries of a square board, 4 of another."""
         if not self._augments:

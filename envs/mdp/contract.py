@@ -87,6 +87,7 @@ KEYS: dict[str, Key] = {
         Key("solution", "privileged", ("L",), torch.int64, Anything()),
         Key("solved", "privileged", (), torch.bool, Flag()),
         Key("quality", "privileged", (), torch.float32, Within(0.0, 1.0)),
+        Key("violations", "privileged", (), torch.float32, Anything()),
         Key("episode_seed", "privileged", (), torch.int64, Within(0, 2**62 - 1)),
         Key("ends_when_solved", "privileged", (), torch.bool, Flag()),
         Key("next_y", "action", ("P + L", "D"), torch.float32, _LATENT),

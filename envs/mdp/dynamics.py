@@ -38,6 +38,7 @@ class State:
     answer: Tensor
     step: Tensor
     quality: Tensor
+    violations: Tensor
     solved: Tensor
     episode_seed: Tensor
     ends_when_solved: Tensor
@@ -134,6 +135,7 @@ class Dynamics:
         """The first state of episodes on `instances` (`B` of them), with seeds int64 `[B]`."""
         batch = len(instances)
         answer = instances.inputs
+        standing = self.standing(instances.inputs, answer, instances.solution)
         return State(
             inputs=instances.inputs,
             solution=instances.solution,
@@ -143,11 +145,20 @@ class Dynamics:
             z=self.initial_z.repeat(batch, 1, 1),
             answer=answer,
             step=torch.zeros_like(instances.puzzle_id),
-            quality=self.puzzle.quality(answer, instances.solution),
-            solved=self.puzzle.judge(instances.inputs, answer, instances.solution),
+            **standing._asdict(),
             episode_seed=episode_seed,
             ends_when_solved=self.ends_when_solved(episode_seed),
         )
+
+    def standing(self, inputs: Tensor, answer: Tensor, solution: Tensor) -> Standing:
+        """How far answers are, each of the arguments int64 `[B, L]`."""
+        if self.puzzle.has_rule:
+            violations = self.puzzle.violations(inputs, answer)
+            solved = violations == 0
+        else:
+            solved = self.puzzle.judge(inputs, answer, solution)
+            violations = (~solved).float()
+        return Standing(self.puzzle.quality(answer, solution), solved, violations)
 
     def ends_when_solved(self, episode_seed: Tensor) -> Tensor:
         """Which episodes, bool `[B]`, the answer key ends once they are solved: their seeds, int64 `[B]`, say so."""
@@ -164,15 +175,13 @@ class Dynamics:
             answer: int64 `[B, L]`, the answer decoded from `next_y`.
             halt: int64 `[B]`, 1 to stop with this answer.
         """
-        solved = self.puzzle.judge(state.inputs, answer, state.solution)
-        after = Standing(self.puzzle.quality(answer, state.solution), solved)
+        after = self.standing(state.inputs, answer, state.solution)
         step = state.step + 1
-        terminated = (halt == 1) | (solved & state.ends_when_solved)
+        terminated = (halt == 1) | (after.solved & state.ends_when_solved)
         truncated = (step >= self.config.max_steps) & ~terminated
-        next_state = replace(
-            state, y=next_y, z=next_z, answer=answer, step=step, quality=after.quality, solved=after.solved
-        )
-        reward = self.config.reward(Standing(state.quality, state.solved), after, self.config.passes_per_step)
+        before = Standing(state.quality, state.solved, state.violations)
+        next_state = replace(state, y=next_y, z=next_z, answer=answer, step=step, **after._asdict())
+        reward = self.config.reward(before, after, self.config.passes_per_step)
         return Transition(next_state, reward, terminated, truncated)
 
 

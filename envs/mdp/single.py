@@ -82,6 +82,7 @@ class LatentRecursionEnv(gymnasium.Env):
     | `solution` | int64 `[L]` | the answer key; `IGNORE` (-100) where a cell does not count |
     | `solved` | bool | whether the current answer obeys the puzzle's own rule and keeps its givens |
     | `quality` | float | how good the current answer is, in [0, 1] |
+    | `violations` | float | how much of the rule the current answer breaks; 0 if it is solved |
     | `episode_seed` | int | a 62-bit number, for whatever randomness must last an episode |
     | `ends_when_solved` | bool | whether this episode terminates once it is solved, see `terminate_on_solved` |
 

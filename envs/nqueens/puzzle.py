@@ -102,6 +102,26 @@ class NQueens(Puzzle):
         falling, rising = _antidiagonal_sums(board.flip(-1)), _antidiagonal_sums(board)
         return complete & keeps & straight & (falling <= 1).all(-1) & (rising <= 1).all(-1)
 
+    def violations(self, inputs: Tensor, answers: Tensor) -> Tensor:
+        """What is wrong with answers, float32 `[B]`.
+
+        Rows and columns without a queen, queens too many in rows, columns and diagonals, given queens that are gone,
+        and cells that are neither empty nor a queen.
+        """
+        size = self.grid_shape[0]
+        queens = answers == QUEEN
+        board = queens.view(-1, size, size).long()
+        straight = ((board.sum(1) - 1).abs() + (board.sum(2) - 1).abs()).sum(-1)
+        diagonals = torch.cat((_antidiagonal_sums(board.flip(-1)), _antidiagonal_sums(board)), dim=-1)
+        crowded = (diagonals - 1).clamp(min=0).sum(-1)
+        gone = ((inputs == QUEEN) & ~queens).sum(-1)
+        neither = ((answers != EMPTY) & ~queens).sum(-1)
+        return (straight + crowded + gone + neither).float()
+
+    def free_cells(self, inputs: Tensor) -> Tensor:
+        """All cells without a given queen, bool `[B, L]`."""
+        return inputs != QUEEN
+
     def check_input(self, tokens: Tensor) -> None:
         """Raise `PuzzleError` if two given queens attack each other or the givens have no completion.
 

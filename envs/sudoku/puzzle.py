@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from latent_rl.envs.options import Count, Seed
 from latent_rl.envs.puzzle import PAD, Instances, Puzzle, PuzzleError
@@ -144,6 +145,19 @@ class Sudoku(Puzzle):
         boxes = bits.view(-1, size // rows, rows, size // columns, columns).sum((2, 4))
         sums = torch.stack([board.sum(1), board.sum(2), boxes.flatten(1)], dim=1)
         return is_digit & keeps_givens & (sums == 2**size - 1).flatten(1).all(-1)
+
+    def violations(self, inputs: Tensor, answers: Tensor) -> Tensor:
+        """Digits missing from rows, columns and boxes, and givens that were not kept: float32 `[B]`."""
+        size, (rows, columns) = self.size, self.box_shape
+        digit = F.one_hot((answers - BLANK).clamp(0, size), size + 1)[..., 1:].bool().view(-1, size, size, size)
+        boxes = digit.view(-1, size // rows, rows, size // columns, columns, size).any(4).any(2)
+        present = digit.any(1).sum((1, 2)) + digit.any(2).sum((1, 2)) + boxes.sum((1, 2, 3))
+        changed = ((inputs != answers) & ~self.free_cells(inputs)).sum(-1)
+        return (3 * size * size - present + changed).float()
+
+    def free_cells(self, inputs: Tensor) -> Tensor:
+        """The blanks, bool `[B, L]`."""
+        return inputs == BLANK
 
     def augment(self, instances: Instances, generator: torch.Generator) -> Instances:
         """Boards under random symmetries of the rule: digits, bands, lines, diagonal; as given with `augment=False`."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from tensordict import TensorDictBase
 from torchrl.data import LazyTensorStorage, SamplerWithoutReplacement, TensorDictReplayBuffer
 
-from latent_rl.agents import RecursionPolicy, StepGraph
+from latent_rl.agents import GroupJudge, RecursionPolicy, StepGraph
 from latent_rl.envs import Puzzle
 
 Experience = Callable[[TensorDictBase], Iterator[TensorDictBase]]
@@ -15,17 +15,24 @@ Experience = Callable[[TensorDictBase], Iterator[TensorDictBase]]
 
 
 class FusedExperience:
-    """Hands on the one recursion step that was collected, together with the graph that the policy left of it."""
+    """Hands on the one recursion step that was collected, together with the graph that the policy left of it.
 
-    def __init__(self, graph: StepGraph) -> None:
+    Args:
+        graph: where the policy leaves it.
+        judge: of sampled answers, if answers are sampled.
+    """
+
+    def __init__(self, graph: StepGraph, judge: GroupJudge | None = None) -> None:
         self.graph = graph
+        self.judge = judge
 
     def __call__(self, batch: TensorDictBase) -> Iterator[TensorDictBase]:
         """The collected steps `[B, 1]` as one batch `[B]`, with `logits` and `q` in the graph."""
         if batch.ndim != 2 or batch.shape[1] != 1:
             raise ValueError(f"fused experience is one collected step, [num_envs, 1]; got {list(batch.shape)}")
         output = self.graph.take()
-        yield batch.squeeze(-1).update({"logits": output.logits, "q": output.q})
+        steps = batch.squeeze(-1).update({"logits": output.logits, "q": output.q})
+        yield steps if self.judge is None else self.judge(steps)
 
 
 class ReplayExperience:
@@ -40,6 +47,7 @@ class ReplayExperience:
         epochs: how often each collected step is learned from.
         prepare: called once on the trajectories `[num_envs, steps]`, in place, for what needs whole episodes, such as
             value targets.
+        judge: of sampled answers, if answers are sampled.
     """
 
     def __init__(
@@ -49,12 +57,14 @@ class ReplayExperience:
         minibatch_size: int,
         epochs: int,
         prepare: Sequence[Callable[[TensorDictBase], object]] = (),
+        judge: GroupJudge | None = None,
     ) -> None:
         self.policy = policy
         self.puzzle = puzzle
         self.minibatch_size = minibatch_size
         self.epochs = epochs
         self.prepare = prepare
+        self.judge = judge
         self._buffer: TensorDictReplayBuffer | None = None
 
     def __call__(self, batch: TensorDictBase) -> Iterator[TensorDictBase]:
@@ -74,4 +84,5 @@ class ReplayExperience:
             for minibatch in self._buffer:
                 steps = self.policy.replay(minibatch)
                 solved = self.puzzle.judge(steps["inputs"], steps["answer"], steps["solution"])
-                yield steps.set("next", steps["next"].copy().set("solved", solved))
+                steps.set("next", steps["next"].copy().set("solved", solved))
+                yield steps if self.judge is None else self.judge(steps)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torchrl.objectives import LossModule
 
-from latent_rl.agents import RecursionPolicy, RecursiveReasoner, StepGraph
+from latent_rl.agents import GroupJudge, RecursionPolicy, RecursiveReasoner, StepGraph
 from latent_rl.config import Config
 from latent_rl.envs import Puzzle
 from latent_rl.measuring import Ledger
@@ -22,6 +22,7 @@ from latent_rl.training.learner import Learner
 from latent_rl.training.pace import Clock
 from latent_rl.training.parts import (
     accelerate,
+    build_answers,
     build_environment,
     build_halting_learner,
     build_halting_policy,
@@ -29,6 +30,7 @@ from latent_rl.training.parts import (
     build_policy,
     build_puzzle,
     build_reasoner,
+    build_reward,
     choose_device,
 )
 
@@ -133,10 +135,11 @@ def assemble(config: Config, init: Path | None = None) -> Run:
         load_weights(reasoner, init)
     halting_policy = build_halting_policy(config, reasoner) if config.halting.rule == "learned" else None
     graph = StepGraph() if config.collector.mode == "fused" else None
-    policy = build_policy(config, puzzle, reasoner, halting_policy, graph)
+    answers = build_answers(config, puzzle)
+    policy = build_policy(config, puzzle, reasoner, halting_policy, answers, graph)
     environment = build_environment(config, puzzle, reasoner)
     environment.set_seed(config.seed)
-    losses, weights = build_losses(config, reasoner)
+    losses, weights = build_losses(config, reasoner, answers)
     learner = Learner(reasoner, [head for loss in losses.values() for head in loss.heads], config.optimizer)
     halting: ConcurrentHalting | NoHalting = NoHalting()
     if halting_policy is not None:
@@ -176,12 +179,14 @@ def _experience(
     graph: StepGraph | None,
     losses: Mapping[str, LossModule],
 ) -> Experience:
+    judge = GroupJudge(puzzle.violations, build_reward(config).worth, policy.answers) if policy.answers else None
     if graph is not None:
-        return FusedExperience(graph)
+        return FusedExperience(graph, judge)
     return ReplayExperience(
         policy,
         puzzle,
         minibatch_size=config.collector.minibatch_size,
         epochs=config.collector.epochs,
         prepare=[loss.prepare for loss in losses.values()],
+        judge=judge,
     )

@@ -19,7 +19,8 @@ from latent_rl.agents import (
     StepGraph,
     TerminalTargets,
 )
-from latent_rl.agents.losses.policy_improvement import cell_cross_entropy, stablemax_logits
+from latent_rl.agents.losses.policy_improvement import cell_cross_entropy
+from latent_rl.agents.stablemax import stablemax_logits
 
 LOSSES = {
     "terminal": lambda reasoner: PolicyImprovementLoss(targets=TerminalTargets(max_steps=STEPS), max_steps=STEPS),
