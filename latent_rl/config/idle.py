@@ -23,8 +23,24 @@ def _learns_without_reward(config: Config) -> bool:
     return config.halting.rule != "learned" and not reads
 
 
+def _learns_without_worth(config: Config) -> bool:
+    """Without what answers are worth by the rule, that is."""
+    return _learns_without_reward(config) and config.answers.group is None
+
+
 _IDLE = (
-    _Idle("env.reward.", _learns_without_reward, "only halting.rule=learned and loss.terms.return learn from reward"),
+    *(
+        _Idle(f"env.reward.{key}", _learns_without_reward, "only halting.rule=learned and loss.terms.return read it")
+        for key in ("pass_cost", "quality_weight")
+    ),
+    *(
+        _Idle(f"env.reward.{key}", _learns_without_worth, "no scheme but pi-halt, grpo and exit learns from reward")
+        for key in ("solve_bonus", "violation_cost")
+    ),
+    *(
+        _Idle(f"answers.{key}", lambda config: config.answers.group is None, "no answers are sampled (answers.group)")
+        for key in ("temperature", "cross_entropy")
+    ),
     _Idle("halting.ppo.steps", lambda config: config.halting.rule != "learned", "it is of halting.rule=learned"),
     *(
         _Idle(f"collector.{key}", lambda config: config.collector.mode == "fused", "it is of collector.mode=replay")

@@ -59,9 +59,11 @@ def complete(config: Config) -> Config:
         options = check_rule(config.halting.rule, config.halting.options)
     except OptionError as error:
         raise UserError(f"halting.rule={config.halting.rule}: {error}") from None
+    config = config.model_copy(update={"loss": LossConfig(terms=terms)})
     _check_something_is_seen(config)
+    _check_answers_are_sampled(config)
     halting = config.halting.model_copy(update={"options": options})
-    return config.model_copy(update={"loss": LossConfig(terms=terms), "halting": halting})
+    return config.model_copy(update={"halting": halting})
 
 
 def _check_something_is_seen(config: Config) -> None:
@@ -78,6 +80,21 @@ def _check_something_is_seen(config: Config) -> None:
             f"loss.terms.continue learns from episodes that go on once they are solved, {never}; "
             "loss.terms.continue=null leaves it out"
         )
+
+
+def _check_answers_are_sampled(config: Config) -> None:
+    """Refuse to learn from sampled answers where there are none, or where none is better than another."""
+    policy = config.loss.terms.get("policy")
+    searches = policy is not None and policy.options.get("targets") == "search"
+    learns = {name: config.loss.terms.get(name) is not None for name in ("answer", "givens")}
+    asking = [f"loss.terms.{name} learns" for name, asked in learns.items() if asked]
+    asking += ["loss.terms.policy, targets search: they learn"] if searches else []
+    if not asking:
+        return
+    if config.answers.group is None:
+        raise UserError(f"{asking[0]} from sampled answers: set answers.group, the number drawn in each step")
+    if not config.env.reward.violation_cost and not config.env.reward.solve_bonus:
+        raise UserError("env.reward: without violation_cost and solve_bonus all answers are worth the same")
 
 
 def rule_context(config: Config, puzzle: Puzzle, policy: HaltingPolicy | None) -> RuleContext:
