@@ -17,7 +17,7 @@ train: $(INSTALLED)  ## train the default preset (or ARGS)
 test: $(INSTALLED)  ## run the tests
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses 2 $(ARGS)
 
-hammer: $(INSTALLED)  ## kills, faults and a soak, an hour; ARGS="--help" says how to choose
+hammer: $(INSTALLED)  ## kills, faults, a soak and bad input, two hours; ARGS="--help" says how to choose
 	PYTHONPATH=tests $(PYTHON) -m hammer $(ARGS)
 
 ui: $(INSTALLED)  ## look at the runs in the browser

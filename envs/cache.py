@@ -6,12 +6,15 @@ import hashlib
 import json
 import logging
 import os
+import re
+import time
 import uuid
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -19,6 +22,11 @@ import torch
 from latent_rl.envs.puzzle import Instances
 
 logger = logging.getLogger(__name__)
+
+STALE_SECONDS = 3600.0
+"""A file that has been written to for less than an hour may still be in work."""
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp$")
 
 _FIELDS = {"inputs": "inputs", "solutions": "solution", "puzzle_ids": "puzzle_id"}  # stored name: field
 
@@ -80,14 +88,35 @@ def _save_sets(file: Path, described: str, train: Instances, test: Instances) ->
         for split, instances in (("train", train), ("test", test))
         for stored, field in _FIELDS.items()
     }
+    with replacing(file) as opened:
+        np.savez_compressed(opened, parameters=np.array(described), **arrays)
+
+
+@contextmanager
+def replacing(file: Path) -> Iterator[BinaryIO]:
+    """A file that takes the place of `file`, in a folder made if need be, once the block has ended well.
+
+    Another process sees the whole file or none. What kills have left half written in the folder is swept.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
     file.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside and renamed, so that another process sees the whole file or none. Not by `tempfile`, whose files
-    # are for their owner alone: a cache may be shared.
+    _sweep(file.parent)
+    # Not by `tempfile`, whose files are for their owner alone: a cache may be shared.
     temporary = file.with_name(f"{file.stem}.{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as opened:
-            np.savez_compressed(opened, parameters=np.array(described), **arrays)
+            yield opened
         temporary.replace(file)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _sweep(folder: Path) -> None:
+    for leftover in folder.glob("*.tmp"):
+        # The folder is the user's and may be shared: other names stay, and so does what is still being written.
+        with suppress(OSError):
+            if _TEMPORARY.search(leftover.name) and time.time() - leftover.stat().st_mtime > STALE_SECONDS:
+                leftover.unlink()

@@ -15,6 +15,12 @@ from latent_rl.envs.options import check_types, path_options
 from latent_rl.envs.puzzle import Puzzle
 from latent_rl.envs.registration import is_class_path, registered_ids
 
+RESERVED = (
+    "puzzle", "num_envs", "device", "config", "split", "render_mode",
+    "width", "positions", "max_steps", "passes_per_step", "reward", "terminate_on_solved", "initial_latents",
+)  # fmt: skip
+"""What the environments take themselves: an option of a puzzle of that name would never reach it."""
+
 
 def puzzle_from_id(id: str, **options: Any) -> Puzzle:
     """The puzzle that is registered under an id, made with options.
@@ -56,6 +62,9 @@ def make_puzzle(puzzle: Puzzle | Callable[..., Puzzle] | str, **options: Any) ->
         raise PuzzleError(f"{_name(factory)} cannot be made with these options: {what}") from error
     if not isinstance(made, Puzzle):
         raise PuzzleError(f"{_name(factory)} made a {type(made).__name__}, which is no Puzzle")
+    for attribute in ("name", "grid_shape", "symbols"):
+        if not hasattr(made, attribute):
+            raise PuzzleError(f"{_name(factory)} made a puzzle without {attribute!r}; check_puzzle says what one needs")
     return made
 
 
@@ -102,6 +111,8 @@ def _check_options(factory: Callable[..., Puzzle], options: dict[str, Any]) -> N
     except (TypeError, ValueError):
         raise PuzzleError(f"{_name(factory)} is no Puzzle class") from None
     known = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if taken := [name for name in known if name in RESERVED]:
+        raise PuzzleError(f"{_name(factory)}: {taken[0]!r} is an option of the environment: give it another name")
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     unknown = [] if takes_any else [name for name in options if name not in known]
     if unknown:

@@ -44,7 +44,7 @@ def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
     from latent_rl.storage import hold
 
     # The only program that another one imports: the loop is to be found in train.py.
-    from latent_rl.train import train
+    from latent_rl.train import NotAllWrittenError, train
 
     console = Console(stderr=True)
     for plan in plans:
@@ -58,15 +58,20 @@ def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
         comparison = report(question, plans, tracker.run_id)
         for number, plan in enumerate(plans, start=1):
             title = f"run {number} of {len(plans)}: scheme {plan.scheme}, seed {plan.seed}"
-            if Run.finished(plan.run_dir):
+            if Run.complete(plan.run_dir):
                 console.print(f"{title}: finished before", highlight=False, markup=False)
                 continue
+            if Run.finished(plan.run_dir):
+                title += ": finished before, but not all of it was written"
             console.print(title, style="bold", highlight=False, markup=False)
             try:
                 train(plan.config, plan.run_dir, resume=(plan.run_dir / "checkpoint" / "training.pt").is_file())
             except KeyboardInterrupt:
                 console.print("the same command goes on with the whole comparison", highlight=False)
                 raise
+            except NotAllWrittenError as error:
+                report(question, plans, tracker.run_id)
+                raise UserError(f"{plan.run_dir}: {error}; the same command writes it and goes on") from None
             comparison = report(question, plans, tracker.run_id)
         tracker.metrics(parent_metrics(comparison), 0)
         for path in (question.out / REPORT_FILE, question.out / TABLE_FILE):

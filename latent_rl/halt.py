@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from latent_rl import cli
-from latent_rl.config import Config
+from latent_rl.config import Config, named_code
 from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
     from latent_rl.agents import HaltingPolicy
-    from latent_rl.envs import Puzzle
+    from latent_rl.envs import Instances, Puzzle
     from latent_rl.measuring import Point
     from latent_rl.storage import TrainedModel
 
@@ -106,7 +106,7 @@ def teach_all(
     console = Console(stderr=str(options.json) == "-", highlight=False)
     by_model, reports, policies = [], [], []
     for lesson, folder in zip(lessons, folders, strict=True):
-        points, policy, metrics = teach_and_measure(lesson, costs, options.puzzles)
+        points, policy, metrics = teach_and_measure(lesson, costs)
         by_model.append(points)
         policies.append(policy)
         reports.append(
@@ -134,16 +134,18 @@ def teach_all(
         console.print(f"model         {folder}", soft_wrap=True, markup=False)
     console.print(table(first.puzzle.name, averaged, first.config.baseline_passes_per_puzzle))
     console.print(f"figure        {out / FIGURE_FILE}", soft_wrap=True, markup=False)
-    console.print(f"measure it    python -m latent_rl.evaluate {folders[0]}", soft_wrap=True, markup=False)
+    command = " ".join((str(folders[0]), *named_code({"env": {"id": first.config.env.id}}).values()))
+    console.print(f"measure it    python -m latent_rl.evaluate {command}", soft_wrap=True, markup=False)
     return report
 
 
 class Lesson(NamedTuple):
-    """A model to be taught, its configuration with changes, and its puzzle."""
+    """A model to be taught, its configuration with changes, its puzzle, and the test puzzles that it is measured on."""
 
     trained: TrainedModel
     config: Config
     puzzle: Puzzle
+    instances: Instances
 
 
 def open_lesson(path: Path, overrides: Sequence[str], options: argparse.Namespace) -> Lesson:
@@ -153,18 +155,15 @@ def open_lesson(path: Path, overrides: Sequence[str], options: argparse.Namespac
         config = config.model_copy(update={"env": config.env.model_copy(update={"max_steps": options.steps})})
     if config.env.max_steps < 2:
         raise UserError("a model of one step has nothing to decide: give more with --steps")
-    return Lesson(trained, config, puzzle)
+    return Lesson(trained, config, puzzle, cli.instances_to_test(trained, config, puzzle, options.puzzles))
 
 
-def teach_and_measure(
-    lesson: Lesson, costs: Sequence[float], puzzles: int | None
-) -> tuple[list[Point], HaltingPolicy, dict[str, Any]]:
+def teach_and_measure(lesson: Lesson, costs: Sequence[float]) -> tuple[list[Point], HaltingPolicy, dict[str, Any]]:
     """Learn a policy for every price, and measure all of them and the simple rules; the policy is the first one."""
     from latent_rl.measuring import Ledger, measure_policy, measure_rules
     from latent_rl.training import teach
 
-    trained, config, puzzle = lesson
-    instances = cli.instances_to_test(trained, config, puzzle, puzzles)
+    trained, config, puzzle, instances = lesson
     ledger = Ledger()
     ledger.watch(trained.reasoner.network)
     taught = teach(trained, puzzle, config, costs, ledger, cli.progress_bar)

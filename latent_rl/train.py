@@ -16,6 +16,7 @@ from latent_rl.config import (
     idle_settings,
     load_config,
     load_resolved,
+    named_code,
     preset_names,
     scheme_names,
 )
@@ -129,7 +130,8 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
             interruption.stop_at_once()
             return finish(run, run_dir, tracker, progress, unwritten)
         except KeyboardInterrupt:
-            progress.say(f"stopped and saved; go on with: python -m latent_rl.train --resume {run_dir}")
+            again = " ".join(("", *named_code(config.model_dump(mode="json")).values()))
+            progress.say(f"stopped and saved; go on with: python -m latent_rl.train --resume {run_dir}{again}")
             raise
 
 
@@ -148,6 +150,7 @@ def finish(run: Run, run_dir: Path, tracker: NullTracker, progress: Progress, un
     """
     from latent_rl.measuring import hold_vote
     from latent_rl.reporting.run_results import evaluation_metrics, result_figures, save_figures
+    from latent_rl.storage import PENDING_FILE, write_text
 
     progress.say(f"measuring on all {len(run.puzzle.instances('test'))} test puzzles")
     saved = not unwritten
@@ -156,6 +159,8 @@ def finish(run: Run, run_dir: Path, tracker: NullTracker, progress: Progress, un
     progress.evaluated(spent, evaluation)
     model_file = run_dir / "checkpoint" / "model.pt"
     summary = summarize(run, evaluation, election.pass_at if election else {}, model_file, tracker.run_id)
+    with noting(unwritten):
+        write_text(run_dir / PENDING_FILE, "")
     with noting(unwritten):
         run.history.write(run_dir)
     with noting(unwritten):
@@ -170,6 +175,7 @@ def finish(run: Run, run_dir: Path, tracker: NullTracker, progress: Progress, un
     if unwritten:
         more = f" (and {len(unwritten) - 1} more)" if len(unwritten) > 1 else ""
         raise NotAllWrittenError(f"trained and measured, but {unwritten[0]}{more}", summary)
+    (run_dir / PENDING_FILE).unlink(missing_ok=True)
     return summary
 
 
@@ -274,7 +280,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if str(options.json) != "-":
         from latent_rl.reporting.summary import show
 
-        show(summary, tracking_uri=config.tracking.uri if config.tracking.enabled else None)
+        show(
+            summary,
+            tracking_uri=config.tracking.uri if config.tracking.enabled else None,
+            settings=named_code({"env": {"id": config.env.id}}).values(),
+        )
     if problem is not None:
         raise problem
 

@@ -102,7 +102,7 @@ class RecursiveReasoner(nn.Module):
         super().__init__()
         if config.puzzle_embedding_width > config.puzzle_positions * config.width:
             raise ValueError(
-                f"a puzzle embedding of width {config.puzzle_embedding_width} does not fit into "
+                f"puzzle_embedding_width: an embedding of width {config.puzzle_embedding_width} does not fit into "
                 f"{config.puzzle_positions} positions of width {config.width}"
             )
         if config.kernel and (config.kernel % 2 == 0 or config.grid_shape is None):

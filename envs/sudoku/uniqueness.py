@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import uuid
 from pathlib import Path
 
 import numpy as np
 
-from latent_rl.envs.cache import cache_folder
+from latent_rl.envs.cache import cache_folder, replacing
 from latent_rl.envs.sudoku.solver import BoxShape, SearchBudgetExceeded, solve
 
 logger = logging.getLogger(__name__)
@@ -87,10 +86,8 @@ def _read(marker: Path) -> int | None:
 
 
 def _write(marker: Path, undecided: int) -> None:
-    temporary = marker.with_name(f"{marker.stem}.{uuid.uuid4().hex}.tmp")
     try:
-        marker.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(f"{undecided}\n")
-        temporary.replace(marker)
+        with replacing(marker) as file:
+            file.write(f"{undecided}\n".encode())
     except OSError as error:
         logger.warning("cannot note in %s that puzzles have one solution (%s)", marker.parent, error)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from latent_rl.envs import PuzzleError
-from latent_rl.errors import UserError, nearest
+from latent_rl.errors import UserError, brief, nearest
 from latent_rl.reporting.files import check_animation, check_file, check_folder, write
 
 LONGEST_LINE = 300
@@ -49,8 +49,8 @@ class Parser(argparse.ArgumentParser):
     def check_range(self, option: str, value: float | None, least: float, most: float) -> None:
         """Leave with an error unless the value of an option, if it was given, lies between two numbers."""
         if value is not None and not least <= value <= most:
-            bound = f"at most {most:g}" if value > most else f"at least {least:g}"
-            self.error(f"{option} must be {bound}, got {value:g}")
+            bound = f"at most {_whole(most)}" if value > most else f"at least {_whole(least)}"
+            self.error(f"{option} must be {bound}, got {_whole(value)}")
 
     def error(self, message: str) -> NoReturn:
         """Leave with exit code 2 and one line."""
@@ -58,6 +58,11 @@ class Parser(argparse.ArgumentParser):
         if unknown != message:
             message = f"unknown option {unknown}{nearest(unknown.split('=')[0], self._option_string_actions)}"
         fail(f"{message} (see {self.prog} --help)")
+
+
+def _whole(number: float) -> str:
+    """A number as people write it: a whole one with all its digits, as long as it fits into a message."""
+    return brief(int(number) if number % 1 == 0 else number)
 
 
 def fail(message: str) -> NoReturn:

@@ -233,11 +233,17 @@ def check_same_puzzle(trained: TrainedModel, config: Config, puzzle: Puzzle) -> 
             f"{trained.path} was trained on {shape.seq_len} cells and {shape.vocab_size} symbols, "
             f"which is not {words(puzzle, config.env.id)}"
         )
+    if shape.grid_shape not in (None, tuple(puzzle.grid_shape)):
+        raise UserError(f"{trained.path} has grid_shape={shape.grid_shape}, {puzzle.name} {tuple(puzzle.grid_shape)}")
     if not trained.official and trained.ids_digest != puzzle.ids_digest:
         raise UserError(
             f"{trained.path} knows the embeddings of the puzzles that it was trained on, not those of {puzzle.name} as "
             "configured here: use its own env.options and data"
         )
+    ids, known = puzzle.num_puzzle_ids, shape.num_puzzle_ids
+    # Without embeddings a network has no use for the number, and an official one does not tell it.
+    if known < ids if shape.puzzle_embedding_width else known not in (0, ids):
+        raise UserError(f"{trained.path} has num_puzzle_ids={known}, {puzzle.name} {ids}")
 
 
 def instances_to_test(trained: TrainedModel, config: Config, puzzle: Puzzle, count: int | None) -> Instances:

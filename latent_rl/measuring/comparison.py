@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from latent_rl.measuring.intervals import Estimate, Ratio, mean_interval, ratio_of_means, share_interval
-from latent_rl.storage import SUMMARY_FILE, Evaluation, History, Milestone, Summary
+from latent_rl.storage import PENDING_FILE, SUMMARY_FILE, Evaluation, History, Milestone, Summary
 
 Metric = Literal["solved", "exact"]
 METRICS: tuple[Metric, ...] = ("solved", "exact")
@@ -40,8 +40,13 @@ class Run:
 
     @staticmethod
     def finished(run_dir: Path) -> bool:
-        """Whether a run directory holds a finished run: its summary is the last of the numbers to be written."""
+        """Whether a run directory holds the numbers of a finished run: its summary is the last to be written."""
         return (run_dir / SUMMARY_FILE).is_file()
+
+    @staticmethod
+    def complete(run_dir: Path) -> bool:
+        """Whether a finished run has left all that belongs to its result: figures too, and its last checkpoint."""
+        return Run.finished(run_dir) and not (run_dir / PENDING_FILE).exists()
 
     def accuracy(self, metric: Metric) -> float:
         """Final accuracy on all test puzzles."""

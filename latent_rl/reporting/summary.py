@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from rich.console import Console
 from rich.table import Table
 
 from latent_rl.storage import Summary
 
 
-def show(summary: Summary, *, puzzle_text: str = "PUZZLE", tracking_uri: str | None = None) -> None:
+def show(
+    summary: Summary, *, puzzle_text: str = "PUZZLE", tracking_uri: str | None = None, settings: Iterable[str] = ()
+) -> None:
     """Show the table, and what to do next, to a person.
 
     Args:
         puzzle_text: a puzzle for the command line that is proposed.
         tracking_uri: where MLflow keeps the run; None if it was off.
+        settings: what a command must name again to use the model, `key=value` for a shell.
     """
     console = Console(highlight=False)
     console.print(table(summary))
     # Not wrapped, so that commands can be copied.
-    console.print("\n".join(next_steps(summary, puzzle_text, tracking_uri)), soft_wrap=True, markup=False)
+    console.print("\n".join(next_steps(summary, puzzle_text, tracking_uri, settings)), soft_wrap=True, markup=False)
 
 
 def table(summary: Summary) -> Table:
@@ -50,11 +55,13 @@ def savings(summary: Summary) -> str:
     )
 
 
-def next_steps(summary: Summary, puzzle_text: str = "PUZZLE", tracking_uri: str | None = None) -> list[str]:
+def next_steps(
+    summary: Summary, puzzle_text: str = "PUZZLE", tracking_uri: str | None = None, settings: Iterable[str] = ()
+) -> list[str]:
     """Lines that say where the model is and which commands come next."""
     lines = [
         f"checkpoint    {summary.checkpoint}",
-        f"solve one     python -m latent_rl.solve {summary.checkpoint} {puzzle_text}",
+        f"solve one     python -m latent_rl.solve {' '.join((summary.checkpoint, puzzle_text, *settings))}",
     ]
     if tracking_uri is None:
         return lines

@@ -13,12 +13,21 @@ from latent_rl.storage.checkpoint import (
 from latent_rl.storage.files import write_text
 from latent_rl.storage.folders import claim, hold
 from latent_rl.storage.official import SETTABLE
-from latent_rl.storage.records import SUMMARY_FILE, Evaluation, History, Milestone, Spent, Summary
+from latent_rl.storage.records import (
+    PENDING_FILE,
+    SUMMARY_FILE,
+    Evaluation,
+    History,
+    Milestone,
+    Spent,
+    Summary,
+)
 
 __all__ = [
     "Evaluation",
     "History",
     "Milestone",
+    "PENDING_FILE",
     "Spent",
     "SETTABLE",
     "SUMMARY_FILE",

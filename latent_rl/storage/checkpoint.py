@@ -8,9 +8,9 @@ averaged weights, optimizer, environment, random states, ledger and configuratio
 from __future__ import annotations
 
 import errno
+import math
 import os
 import pickle
-import random
 import re
 import warnings
 import zipfile
@@ -19,7 +19,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from torch import Tensor, nn
@@ -28,6 +27,7 @@ from latent_rl.agents import (
     HaltingPolicy,
     ReasonerConfig,
     RecursiveReasoner,
+    check_rule,
     compact_state,
     load_compact_state,
     state_shapes,
@@ -42,6 +42,12 @@ TRAINING_FILE = "training.pt"
 FORMAT = 1
 TRAINING_FORMAT = 2
 """Of `training.pt`; 1 was version 0.1.0."""
+
+SHAPING = (
+    "width", "layers", "expansion", "multiple_of", "mixer", "positions", "kernel", "puzzle_positions",
+    "puzzle_embedding_width",
+)  # fmt: skip
+"""Settings of a network that decide which weights it has and what they mean."""
 
 MOST_PASSES = 100_000
 """Network passes of a recursion step that are taken for meant; TRM takes 21."""
@@ -118,14 +124,17 @@ def load_model(
     file = find_model(path)
     content = _load(file, "cpu")
     if is_official(content):
+        _refuse_infinite(file, content)
         reasoner, config = official_model(file, content, preset, overrides)
         return TrainedModel(reasoner.to(device).eval(), config, 0, file, official=True)
     if preset is not None:
         raise UserError(f"{file} knows its puzzle; --config is for checkpoints of the official code")
-    if content.get("format") != FORMAT:
+    if not _is_format(content, FORMAT):
         raise UserError(f"{file} was written by another version of latent_rl, or is no model")
     try:
         config = validate_saved(content["config"])
+        if ":" not in config.halting.rule:  # the module of a rule of somebody else's may not be at hand
+            check_rule(config.halting.rule, config.halting.options)
         reasoner = _reasoner(content["reasoner"], content["weights"], config)
         updates = _COUNT.validate_python(content["updates"])
         digest = _TEXT.validate_python(content.get("ids_digest", ""))
@@ -143,9 +152,13 @@ def load_model(
 def _reasoner(shape: Mapping[str, Any], weights: Mapping[str, Tensor], config: Config) -> RecursiveReasoner:
     """The reasoner of a file's sections, which must agree: what they say decides how much memory and time it takes."""
     described = TypeAdapter(ReasonerConfig).validate_python(asdict(ReasonerConfig(**shape)))
-    for name, value in config.network.model_dump().items():
-        if getattr(described, name, value) != value:
-            raise ValueError(f"its network has {name}={getattr(described, name)}, its configuration {value}")
+    for where, values in (("its file", shape), ("its configuration", config.network.model_dump())):
+        for name, value in values.items():
+            if getattr(described, name, value) != value:
+                raise ValueError(f"its network has {name}={getattr(described, name)}, {where} {value}")
+    board = described.grid_shape
+    if board is not None and (not described.kernel or math.prod(board) != described.seq_len):
+        raise ValueError(f"its network of {described.seq_len} cells has no use for grid_shape={board}")
     blocks = {match[1] for name in weights if (match := re.match(r"network\.blocks\.(\d+)\.", name))}
     if described.layers != len(blocks):
         raise ValueError(f"its network has {described.layers} layers, its weights are those of {len(blocks)}")
@@ -177,8 +190,7 @@ def _check_weights(make: Callable[[], nn.Module], weights: Mapping[str, Tensor])
     for name, tensor in weights.items():
         if name in expected and tensor.dtype != expected[name].dtype:
             raise ValueError(f"tensor {name!r} is of {tensor.dtype}, not of {expected[name].dtype}")
-        if not bool(tensor.isfinite().all()):
-            raise ValueError(f"tensor {name!r} holds values that are not finite")
+    _refuse_infinite(None, weights)
 
 
 def load_weights(reasoner: RecursiveReasoner, path: Path) -> None:
@@ -186,13 +198,22 @@ def load_weights(reasoner: RecursiveReasoner, path: Path) -> None:
 
     Raises:
         UserError: as `load_model`, or if the weights are not those of such a reasoner; the message names the first
-            tensor that does not fit, with both shapes.
+            setting that differs, or the first tensor that does not fit, with both shapes.
     """
     file = find_model(path)
     content = _load(file, "cpu")
-    weights = official_weights(content) if is_official(content) else content.get("weights")
-    if not is_official(weights):
-        raise UserError(f"{file} holds no weights to start from")
+    if is_official(content):
+        _refuse_infinite(file, content)
+        weights = official_weights(content)
+    else:
+        other = load_model(file).reasoner
+        for name in SHAPING:
+            there, here = getattr(other.config, name), getattr(reasoner.config, name)
+            if there != here:
+                raise UserError(
+                    f"{file} does not fit this run's network: network.{name} is {there} there and {here} here"
+                )
+        weights = compact_state(other)
     shapes, expected = state_shapes(weights), state_shapes(reasoner.state_dict())
     for name in dict.fromkeys((*shapes, *expected)):
         found, wanted = shapes.get(name), expected.get(name)
@@ -202,6 +223,17 @@ def load_weights(reasoner: RecursiveReasoner, path: Path) -> None:
                 f"{_shape(wanted)} here; set network.* to its values"
             )
     load_compact_state(reasoner, weights)
+
+
+def _refuse_infinite(file: Path | None, weights: Mapping[str, Tensor]) -> None:
+    for name, tensor in weights.items():
+        if not bool(tensor.isfinite().all()):
+            raise UserError(f"{f'{file}: ' if file else ''}tensor {name[:100]!r} holds values that are not finite")
+
+
+def _is_format(content: Mapping[str, Any], number: int) -> bool:
+    found = content.get("format")
+    return type(found) is int and found == number
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:
@@ -263,9 +295,9 @@ def _checked(folder: Path, device: torch.device | str, mmap: bool = False) -> di
     if not file.is_file():
         raise UserError(f"{folder.parent} holds nothing to resume ({file.name} is missing in {folder.name}/)")
     content = _load(file, device, mmap=mmap)
-    if content.get("format") == 1:
+    if _is_format(content, 1):
         return _from_format_1(content)
-    if content.get("format") != TRAINING_FORMAT:
+    if not _is_format(content, TRAINING_FORMAT):
         raise UserError(f"{file} was written by another version of latent_rl")
     return content
 
@@ -321,27 +353,28 @@ def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def random_states() -> dict[str, Any]:
-    """The state of every global random generator, in types that load without executing code."""
-    kind, keys, position, has_gauss, gauss = np.random.get_state()
-    version, internal, gauss_next = random.getstate()
+    """The state of every random generator that training draws from, as tensors.
+
+    Python's and NumPy's global ones are not among them: nothing of ours draws from them or seeds them.
+    """
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": (kind, torch.from_numpy(keys.astype(np.int64)), position, has_gauss, gauss),
-        "python": (version, list(internal), gauss_next),
     }
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Apply what `random_states` returned."""
+    """Apply what `random_states` returned.
+
+    Raises:
+        TypeError: if it was something else.
+    """
     torch.set_rng_state(states["torch"].cpu())
+    if not isinstance(states["cuda"], list) or not all(isinstance(state, Tensor) for state in states["cuda"]):
+        raise TypeError("random states of devices that are no tensors")
     # There may be fewer devices here, or more, than where the run was saved.
     for device, state in zip(range(torch.cuda.device_count()), states["cuda"], strict=False):
         torch.cuda.set_rng_state(state.cpu(), device)
-    kind, keys, position, has_gauss, gauss = states["numpy"]
-    np.random.set_state((kind, keys.cpu().numpy().astype(np.uint32), position, has_gauss, gauss))
-    version, internal, gauss_next = states["python"]
-    random.setstate((version, tuple(internal), gauss_next))
 
 
 def _save(path: Path, content: dict[str, Any]) -> None:

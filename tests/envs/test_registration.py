@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import sys
 import types
@@ -16,6 +17,7 @@ from toy_puzzle import Backwards
 from latent_rl.envs import (
     LatentRecursionEnv,
     LatentRecursionVectorEnv,
+    Puzzle,
     PuzzleError,
     check_puzzle,
     make_puzzle,
@@ -24,6 +26,7 @@ from latent_rl.envs import (
     registered_ids,
     registration,
 )
+from latent_rl.envs.making import RESERVED
 
 
 @pytest.fixture(autouse=True)
@@ -118,6 +121,33 @@ def test_other_mistakes_are_named():
         register_puzzle("Bad-v0", Backwards())
     with pytest.raises(PuzzleError, match="needs needs the option 'size'"):
         make_puzzle(needs)
+
+
+def test_an_option_that_the_environment_would_take_is_refused():
+    class Wide(Backwards):
+        def __init__(self, width: int = 4) -> None:
+            super().__init__(length=width)
+
+    register_puzzle("toys/Wide-v0", Wide)
+    for make in (make_puzzle, lambda wide: LatentRecursionEnv(wide, width=3), lambda _: puzzle_from_id("toys/Wide-v0")):
+        with pytest.raises(PuzzleError, match="Wide: 'width' is an option of the environment: give it another name"):
+            make(Wide)
+
+
+def test_the_reserved_options_are_those_that_the_environments_take():
+    taken = set()
+    for face in (LatentRecursionEnv, LatentRecursionVectorEnv):
+        taken |= {name for name, one in inspect.signature(face).parameters.items() if one.kind is not one.VAR_KEYWORD}
+    assert taken == set(RESERVED)
+
+
+@pytest.mark.parametrize("missing", ["grid_shape", "symbols", "name"])
+def test_a_puzzle_that_lacks_what_one_needs_is_one_line(missing):
+    attributes = {"grid_shape": (1, 2), "symbols": "_a", "name": "bare", "is_solved": lambda *_: None}
+    del attributes[missing]
+    made = type("Bare", (Puzzle,), attributes)
+    with pytest.raises(PuzzleError, match=f"Bare made a puzzle without '{missing}'; check_puzzle says"):
+        make_puzzle(made)
 
 
 def test_installed_packages_add_puzzles_through_entry_points(monkeypatch, caplog):

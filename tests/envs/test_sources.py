@@ -207,6 +207,16 @@ def test_cache_files_follow_the_umask_and_permission_is_called_so(tmp_path, capl
     assert "cannot be read (Permission denied)" in caplog.text and "damaged" not in caplog.text
 
 
+def test_what_kills_left_half_written_is_swept_once_nobody_can_be_writing_it(tmp_path):
+    old, new, theirs = (tmp_path / name for name in (f"a.{'0' * 32}.tmp", f"a.{'1' * 32}.tmp", "notes.tmp"))
+    for file in (old, new, theirs):
+        file.write_bytes(b"half")
+    for file in (old, theirs):
+        os.utime(file, (0, 0))
+    cached("pair", {"seed": 0}, Counted(), tmp_path)
+    assert not old.exists() and new.exists() and theirs.exists()
+
+
 def test_cache_folder_from_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("LATENT_RL_CACHE", str(tmp_path / "by-environment"))
     cached("pair", {}, Counted())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -22,7 +23,7 @@ from latent_rl.measuring.intervals import mean_interval, ratio_of_means, share_i
 from latent_rl.reporting.comparison import grids, markdown, notes
 from latent_rl.reporting.comparison_figures import spread
 from latent_rl.reporting.mlflow_run import Tracker
-from latent_rl.storage import Evaluation, History, Milestone, Summary
+from latent_rl.storage import Evaluation, History, Milestone, Summary, hold
 from latent_rl.training.learner import Learner
 
 TINY = [
@@ -185,6 +186,45 @@ def test_a_folder_of_other_settings_is_refused(capsys: pytest.CaptureFixture[str
     run(*arguments, "tracking.every_updates=7")
     Path("c/compare.json").write_text("{")
     assert "c/compare.json is no report of a comparison" in fails(capsys, *arguments)
+
+
+def test_a_folder_in_use_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ("--schemes", "pi", "--seeds", "1", "--budget-passes", "50", "--out", "c")
+    with hold(Path("c")):
+        assert "c is in use by another program" in fails(capsys, *arguments)
+        assert [path.name for path in Path("c").iterdir()] == [".lock"]
+    assert not Path("c").exists()
+    with hold(Path("c/pi-0")):
+        with pytest.raises(SystemExit):
+            Program(main)(*TINY, *arguments)
+        assert "c/pi-0 is in use by another program" in capsys.readouterr().err
+    run(*arguments)
+    assert report("c")["complete"]
+
+
+def test_a_figure_that_does_not_fit_is_made_by_the_next_call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--schemes", "pi", "dis", "--seeds", "1", "--budget-passes", "50", "--out", "c")
+
+    def full(figures: object, run_dir: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(run_dir / "figures"))
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr("latent_rl.reporting.run_results.save_figures", full)
+        Program(main)(*TINY, *arguments)
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert "c/pi-0: trained and measured, but cannot write c/pi-0/figures: No space left" in said
+    assert "the same command writes it" in said
+    assert [entry["scheme"] for entry in report("c")["runs"]] == ["pi"]
+    before = report("c")["runs"][0]
+    run(*arguments)
+    said = capsys.readouterr().err
+    assert "run 1 of 2: scheme pi, seed 0: finished before, but not all of it was written" in said
+    assert Path("c/pi-0/figures").is_dir() and report("c")["complete"]
+    assert timeless(report("c")["runs"][0]) == timeless(before)
+    run(*arguments)
+    assert "scheme pi, seed 0: finished before\n" in capsys.readouterr().err
 
 
 def made(scheme: str, seed: int, curve: list[float], readout: list[float], passes_per_step: int) -> Run:

@@ -187,6 +187,7 @@ def test_another_puzzle_is_refused_and_both_are_named(capsys, run_dir) -> None:
         (["env.options.siez=4"], "did you mean 'size'?"),
         (["hello"], "not of the form key=value"),
         (["--puzzles", 0], "--puzzles must be at least 1"),
+        (["--puzzles", "9" * 400], "--puzzles must be at most 1000000000, got 999"),
         (["--puzzles", 7], "the test split of sudoku-4x4 has 6 puzzles"),
         (["--puzzels", 7], "did you mean '--puzzles'?"),
         (["--steps", "many"], "invalid int value"),

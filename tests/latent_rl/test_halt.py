@@ -18,6 +18,7 @@ from latent_rl.measuring import Point, average
 from latent_rl.measuring.evaluation import evaluate as measure
 from latent_rl.measuring.ledger import Ledger
 from latent_rl.reporting.tradeoff import tradeoff
+from latent_rl.storage import hold
 from latent_rl.storage.checkpoint import load_model, save_model
 from latent_rl.training.halting import learn_to_halt, store_steps
 from latent_rl.training.parts import build_puzzle
@@ -162,6 +163,43 @@ def test_mistakes_are_told_in_one_line(capsys, run_dir, tmp_path) -> None:
     assert "nothing to decide" in teach.mistake(capsys, run_dir, "--steps", 1)
     (tmp_path / "checkpoint").mkdir()
     assert "holds a model already" in teach.mistake(capsys, run_dir, "--out", tmp_path)
+
+
+def test_what_is_refused_leaves_no_folder(capsys, run_dir, tmp_path) -> None:
+    line = teach.mistake(capsys, run_dir, "--puzzles", TEST_PUZZLES + 1, "--out", tmp_path / "taught", *SMALL)
+    assert "the test split of sudoku-4x4 has 6 puzzles" in line
+    assert not (tmp_path / "taught").exists()
+
+
+def test_a_folder_in_use_is_refused(capsys, run_dir, tmp_path) -> None:
+    out = tmp_path / "taught"
+    with hold(out):
+        assert "taught is in use by another program" in teach.mistake(capsys, run_dir, "--out", out, *SMALL)
+        assert [path.name for path in out.iterdir()] == [".lock"]
+    two = [run_dir, run_dir, "--out", tmp_path / "both"]
+    with hold(tmp_path / "both" / f"1-{run_dir.name}"):
+        assert f"1-{run_dir.name} is in use by another program" in teach.mistake(capsys, *two, *SMALL)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("moment", ["latent_rl.training.teaching.learn_to_halt", "latent_rl.reporting.style.save"])
+def test_after_an_interruption_the_same_command_makes_all_of_it(moment, run_dir, tmp_path, monkeypatch) -> None:
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    command = [run_dir, "--pass-costs", 0.5, "--device", "cpu", *SMALL, "--out"]
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as exit:
+        patch.setattr(moment, interrupted)
+        teach(*command, tmp_path / "stopped")
+    assert exit.value.code == 130
+    assert not (tmp_path / "stopped" / "checkpoint").exists()
+    for name in ("stopped", "straight"):
+        teach(*command, tmp_path / name)
+    one, other = (load_model(tmp_path / name).halting.state_dict() for name in ("stopped", "straight"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert [path.name for path in sorted((tmp_path / "stopped").iterdir())] == [
+        path.name for path in sorted((tmp_path / "straight").iterdir())
+    ]
 
 
 def ways(*accuracies: float) -> list[Point]:

@@ -29,14 +29,19 @@ from verdicts import judge, table
 def main() -> None:
     """The command-line program; exit code 1 if an outcome was not right."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", metavar="PATTERN", default="", help="cases whose 'area: name' holds this expression")
+    parser.add_argument("--only", metavar="PATTERN", default="", help="cases whose name inputs/area/case matches")
+    parser.add_argument("--list", action="store_true", help="print the names of the cases")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="one case in N")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write cases and outcomes there")
     parser.add_argument("--processes", type=int, default=2, metavar="N", help="cases at a time (2)")
     parser.add_argument("--quiet", action="store_true", help="print the table alone, not the cases that went wrong")
     arguments = parser.parse_args()
 
-    found = [case for case in all_cases() if re.search(arguments.only, f"{case.area}: {case.name}")][:: arguments.every]
+    names = {case: f"inputs/{case.area}/{case.name}" for case in all_cases()}
+    found = [case for case, name in names.items() if re.search(arguments.only, name)][:: arguments.every]
+    if arguments.list:
+        print("\n".join(names[case] for case in found))
+        return
     if missing := options.unlisted():
         print(f"note: no cases for the options {', '.join(missing)}", file=sys.stderr)
     signal.signal(signal.SIGTERM, signal.default_int_handler)

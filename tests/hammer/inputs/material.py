@@ -20,8 +20,8 @@ def make(folder: Path) -> Material:
 
 def write_files() -> None:
     """Write the data files into the current folder."""
+    from latent_rl.envs.csv_format import write_csv
     from latent_rl.envs.maze import Maze
-    from latent_rl.envs.sources import write_csv
     from latent_rl.envs.sudoku import Sudoku
 
     sudoku, maze = Sudoku(size=4, train=60, test=20, seed=3), Maze(size=5, train=40, test=10, seed=3, unique=True)

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import json
 import os
+import pkgutil
 import resource
 import shutil
 import signal
@@ -19,6 +20,8 @@ from pathlib import Path
 
 import matplotlib.figure
 from tables.case import PROGRAMS, Case, Material
+
+import latent_rl
 
 CPU_SECONDS = {"refused": 5, "accepted": 60, "either": 10}
 """Processor seconds of a child: unlike the clock, they do not depend on what else the machine does."""
@@ -62,19 +65,9 @@ def load_programs() -> None:
     os.environ.setdefault("MPLBACKEND", "agg")
     for name in PROGRAMS:
         importlib.import_module(f"latent_rl.{name}")
-    late = (
-        "agents envs.arc envs.maze envs.nqueens envs.sudoku measuring reporting.analysis_figures "
-        "reporting.analysis_report reporting.animation reporting.arc_figures reporting.boards reporting.comparison "
-        "reporting.comparison_figures reporting.comparison_tables reporting.mlflow_run reporting.run_results "
-        "reporting.tradeoff storage training"
-    )
-    for name in late.split():
-        # A module that was moved is imported by the programs themselves, only later.
-        if importlib.util.find_spec(f"latent_rl.{name}".rpartition(".")[0]) is not None:
-            try:
-                importlib.import_module(f"latent_rl.{name}")
-            except ModuleNotFoundError:
-                print(f"note: latent_rl.{name} is gone; update load_programs()", file=sys.stderr)
+    for module in pkgutil.walk_packages(latent_rl.__path__, "latent_rl."):
+        if module.ispkg or module.name.count(".") > 1:
+            importlib.import_module(module.name)
 
 
 @dataclass

@@ -80,6 +80,8 @@ def test_the_next_steps_can_be_copied(summary, capsys) -> None:
 
 
 def test_how_to_open_mlflow_depends_on_where_it_is(summary) -> None:
+    named = next_steps(summary, settings=["env.id=my.module:Mine-v0"])
+    assert named[1].endswith("runs/x/checkpoint/model.pt PUZZLE env.id=my.module:Mine-v0")
     assert not any("mlflow" in line for line in next_steps(summary))
     assert "--backend-store-uri sqlite:///elsewhere.db" in next_steps(summary, "P", "sqlite:///elsewhere.db")[-1]
     assert next_steps(summary, "P", "http://server:5000")[-1] == "charts        http://server:5000"

@@ -18,6 +18,7 @@ import torch
 from programs import Program
 from tiny_models import save_untrained, tiny_config
 
+from latent_rl import evaluate, halt
 from latent_rl.errors import UserError
 from latent_rl.storage import load_model, load_training
 from latent_rl.storage.checkpoint import random_states, restore_random_states
@@ -32,6 +33,11 @@ mistake = Program(main).mistake
 def model(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     folder = tmp_path_factory.mktemp("model")
     return save_untrained(folder, tiny_config(folder)).read_bytes()
+
+
+def tiny_overrides(*more: str) -> list[str]:
+    """The settings of `tiny_config` for the command line."""
+    return ["env.options={train: 20, test: 6}", "network.width=16", "network.heads=2", "device=cpu", *more]
 
 
 def contents(value: Any) -> Any:
@@ -100,6 +106,15 @@ def put(*path: str, value: Any) -> Callable[[dict[str, Any]], None]:
 
 MODELS = {
     "another format": put("format", value=0),
+    "a true format": put("format", value=True),
+    "a format that is a tensor": put("format", value=torch.ones(3)),
+    "heads beyond all bounds": lambda content: [
+        put(*where, "heads", value=10**9)(content) for where in (["reasoner"], ["config", "network"])
+    ],
+    "heads that its configuration does not know": put("reasoner", "heads", value=7),
+    "a number in words": put("reasoner", "width", value="16"),
+    "a board without a kernel": put("reasoner", "grid_shape", value=(4, 4)),
+    "a halting rule that there is not": put("config", "halting", "rule", value="x"),
     "endless cycles": put("reasoner", "cycles", value=10**9),
     "endless inner updates": put("reasoner", "inner_updates", value=10**30),
     "layers without weights": put("reasoner", "layers", value=10**9),
@@ -113,6 +128,8 @@ MODELS = {
     "weights of integers": lambda content: content["weights"].update(initial_y=torch.zeros(16, dtype=torch.int64)),
     "infinite weights": lambda content: content["weights"].update(initial_y=torch.full((16,), torch.inf)),
     "updates in words": put("updates", value="many"),
+    "true updates": put("updates", value=True),
+    "updates below 0": put("updates", value=-1),
     "halting without weights": put("halting", value={"shape": {"width": 10**9, "hidden": 10**9}, "weights": {}}),
     "no configuration": put("config", value=None),
 }
@@ -126,6 +143,61 @@ def test_a_model_changed_by_hand_is_refused_in_one_line(model, tmp_path, change)
     with pytest.raises(UserError, match="model.pt") as refused:
         load_model(tmp_path / "model.pt")
     assert str(refused.value).isprintable() and len(str(refused.value)) < 400
+
+
+def test_a_board_of_another_puzzle_is_refused_before_anything_runs(tmp_path, capsys) -> None:
+    file = save_untrained(tmp_path, tiny_config(tmp_path, "network.kernel=3"))
+    content = torch.load(file, weights_only=True)
+    for shape, said in (((9, 9), "grid_shape=(9, 9)"), ((2, 8), "grid_shape=(2, 8), sudoku-4x4 (4, 4)")):
+        content["reasoner"]["grid_shape"] = shape
+        torch.save(content, file)
+        assert said in Program(evaluate.main).mistake(capsys, tmp_path)
+
+
+def test_more_puzzle_embeddings_than_the_puzzle_has(model, tmp_path, capsys) -> None:
+    content = torch.load(io.BytesIO(model), weights_only=True)
+    content["reasoner"]["num_puzzle_ids"] = 10**12
+    torch.save(content, tmp_path / "model.pt")
+    assert "num_puzzle_ids=1000000000000, sudoku-4x4 0" in Program(evaluate.main).mistake(capsys, tmp_path)
+
+
+INFINITE = {
+    "ours": lambda content: content["weights"].update(initial_y=torch.full((16,), torch.inf)),
+    "a nonsense format": put("format", value="abc"),
+    "nonsense updates": put("updates", value="abc"),
+}
+
+
+@pytest.mark.parametrize("change", INFINITE)
+@pytest.mark.parametrize("program", [evaluate.main, halt.main, main])
+def test_what_no_model_can_be_no_program_takes(program, change, model, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    content = torch.load(io.BytesIO(model), weights_only=True)
+    INFINITE[change](content)
+    torch.save(content, "model.pt")
+    start = ["--init", "model.pt", *tiny_overrides()] if program is main else ["model.pt"]
+    assert "model.pt" in Program(program).mistake(capsys, *start)
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("program", [evaluate.main, halt.main, main])
+def test_official_weights_that_are_infinite_are_refused(program, tmp_path, monkeypatch, capsys) -> None:
+    state = torch.load(Path(__file__).parents[2] / "golden" / "trm_mlp.pt", weights_only=True)
+    name = next(name for name, tensor in state.items() if tensor.is_floating_point())
+    state[name] = torch.full_like(state[name], torch.inf)
+    monkeypatch.chdir(tmp_path)
+    torch.save(state, "model.pt")
+    start = ["--init", "model.pt"] if program is main else ["model.pt", "--config", "sudoku-4x4"]
+    assert "holds values that are not finite" in Program(program).mistake(capsys, *start)
+
+
+def test_weights_of_another_width_are_refused_by_the_name_of_the_setting(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_untrained(tmp_path, tiny_config(tmp_path))
+    settings = tiny_overrides("network.width=32")
+    line = mistake(capsys, "--init", ".", *settings)
+    assert "network.width is 16 there and 32 here" in line
+    assert not Path("runs").exists()
 
 
 def first_moment(value: Any) -> Callable[[dict[str, Any]], None]:
@@ -142,8 +214,10 @@ TRAININGS = {
     "huge updates": put("learner", "updates", value=10**30),
     "no random states": lambda content: content.pop("random"),
     "a list of random states": put("random", value=[1]),
-    "random states without numpy's": lambda content: content["random"].pop("numpy"),
-    "random states of another kind": put("random", "numpy", value=(1, 2)),
+    "random states without torch's": lambda content: content["random"].pop("torch"),
+    "a random state of another kind": put("random", "torch", value=torch.zeros(3)),
+    "random states of devices in words": put("random", "cuda", value="none"),
+    "another format": put("format", value=torch.zeros(3)),
     "episodes in words": put("environment", "episodes", "inputs", value="none"),
     "a ledger in words": put("ledger", "forward", "collect", value="many"),
     "a ledger without its first entry": lambda content: content["ledger"].pop("forward"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import random
 import shutil
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from programs import Program
@@ -49,6 +51,15 @@ def begun(request, made, tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(made / "runs" / kind, "runs/a")
     return Path("runs/a")
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "replay"])
+def test_nothing_draws_from_generators_that_a_checkpoint_does_not_keep(kind, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = random.getstate(), np.random.get_state()
+    small_run(kind, *KINDS.get(kind, ["collector={mode: replay, steps_per_batch: 2}"]), updates=2)
+    assert random.getstate() == before[0]
+    assert all(np.array_equal(now, then) for now, then in zip(np.random.get_state(), before[1], strict=True))
 
 
 def resumed(run_dir: Path, *overrides: str) -> Run:

@@ -49,7 +49,8 @@ def cases() -> Iterator[Case]:
     for program, values in {
         "evaluate": ["--halt-threshold=0", "--halt-threshold=1", "--halt-threshold=2", "--enough=0", "--enough=1.5",
                      "--halt=nonsense", "--halt=", "--choose=nonsense", "--puzzles=101", "--puzzles=1000000000000",
-                     "--puzzles=" + "9" * 5000, "--steps=1000000000000", "--steps=" + "9" * 5000, 
+                     "--puzzles=" + "9" * 5000, "--puzzles=" + "9" * 400, "--steps=1000000000000",
+                     "--steps=" + "9" * 5000,
                      "--trajectories=1000000000000", "--budget-passes=1", "--device=nonsense",
                      "--device=", "--device=cuda:99", "--device=meta", "--config=none", "--halt=learned",
                      "--submission=", "--sheet="],

@@ -86,9 +86,10 @@ def _out_of_range(kind: Kind) -> Iterator[tuple[str, str]]:
         if kind.open and kind.low == 0:
             yield "zero", "0"
         if kind.low > 1:
-            yield "too small", f"{kind.low - 1:g}"
+            yield "too small", f"{kind.low - 1}"
     if kind.high is not None:
-        yield "too large", f"{kind.high + 1:g}"
+        # All digits: of a rounded number the last step over the bound is lost.
+        yield "too large", f"{kind.high + 1}"
 
 
 def _bools(kind: Kind) -> Iterator[tuple[str, str]]:
