@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from itertools import combinations
+from typing import Any, get_args
 
 import gymnasium
 import torch
@@ -18,7 +19,7 @@ from latent_rl.envs.puzzle import IGNORE, PAD, Instances, Puzzle, PuzzleError, S
 SAMPLE = 64
 """Instances of a split on which the rule is tried; shapes and tokens are checked on all of them."""
 
-SPLITS: tuple[Split, Split] = ("train", "test")
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 def check_puzzle(puzzle: Puzzle) -> None:
@@ -75,18 +76,24 @@ def _alphabet(puzzle: Puzzle) -> Iterator[str]:
 
 
 def _data(puzzle: Puzzle) -> Iterator[str]:
-    sound = True
-    for split in SPLITS:
+    sound, splits = True, _splits(puzzle)
+    for split in splits:
         for problem in _split(puzzle, split):
             sound = False
             yield f"the {split} split: {problem}"
     if not sound:
         return
     # The same inputs under another puzzle id are another puzzle.
-    known = {tuple(row) for row in _with_ids(puzzle.instances("train")).tolist()}
-    shared = [row[1:] for row in _with_ids(puzzle.instances("test")).tolist() if tuple(row) in known]
-    if shared:
-        yield f"{len(shared)} puzzles of the test split are in the train split too, the first is {shared[0]}"
+    rows = {split: [tuple(row) for row in _with_ids(puzzle.instances(split)).tolist()] for split in splits}
+    for one, other in combinations(splits, 2):
+        known = set(rows[one])
+        shared = [list(row[1:]) for row in rows[other] if row in known]
+        if shared:
+            yield f"{len(shared)} puzzles of the {other} split are in the {one} split too, the first is {shared[0]}"
+
+
+def _splits(puzzle: Puzzle) -> list[Split]:
+    return [split for split in SPLITS if split != "validation" or puzzle.has_validation]
 
 
 def _split(puzzle: Puzzle, split: Split) -> Iterator[str]:
@@ -123,7 +130,7 @@ def _split(puzzle: Puzzle, split: Split) -> Iterator[str]:
 def _rule(puzzle: Puzzle) -> Iterator[str]:
     if not puzzle.has_rule:
         return
-    for split in SPLITS:
+    for split in _splits(puzzle):
         sample, chosen = _sample(puzzle, split)
         inputs, keys = sample.inputs, _keys(sample)
         before = inputs.clone(), keys.clone()
@@ -178,7 +185,7 @@ def _violations(puzzle: Puzzle, inputs: Tensor, keys: Tensor) -> Iterator[str]:
 
 
 def _quality(puzzle: Puzzle) -> Iterator[str]:
-    for split in SPLITS:
+    for split in _splits(puzzle):
         sample, _ = _sample(puzzle, split)
         for answers, what in ((_keys(sample), "answer keys"), (sample.inputs, "inputs")):
             before = answers.clone(), sample.solution.clone()

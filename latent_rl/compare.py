@@ -31,6 +31,7 @@ def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
         UserError: if a folder holds runs with other settings or is in use, or a configuration does not fit.
         KeyboardInterrupt: after a signal, with the run in work saved.
     """
+    from latent_rl.envs import instances_of
     from latent_rl.measuring import Run, check_same_settings
     from latent_rl.reporting.comparison import (
         REPORT_FILE,
@@ -45,8 +46,11 @@ def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
 
     # The only program that another one imports: the loop is to be found in train.py.
     from latent_rl.train import NotAllWrittenError, train
+    from latent_rl.training import build_puzzle
 
     console = Console(stderr=True)
+    # Before an hour of training: curves and early stops are chosen on validation puzzles.
+    instances_of(build_puzzle(plans[0].config), "validation")
     for plan in plans:
         check_same_settings(plan)
     first = plans[0].config

@@ -92,7 +92,7 @@ class LatentRecursionEnv(gymnasium.Env):
     | --- | --- | --- |
     | `puzzle` | | a `Puzzle`, its class, where the class is (`"module:Class"`), or a Gymnasium id |
     | `config` | `None` | an `MDPConfig`; the arguments from `width` on are its fields and, if given, come before it |
-    | `split` | `"train"` | which instances to draw: `"train"` or `"test"` |
+    | `split` | `"train"` | which instances to draw: `"train"`, `"validation"` or `"test"` |
     | `render_mode` | `None` | `"ansi"`: `render()` returns the puzzle and the current answer as text |
     | `width` | 64 | width `D` of the latents |
     | `positions` | 1 | puzzle-embedding positions `P` in front of the cells; 0 if unused |

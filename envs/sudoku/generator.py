@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
@@ -19,7 +19,11 @@ _LEAST_YIELD = 0.002  # new puzzles a draw below which a range of blanks counts 
 
 
 def generate(
-    count: int, box_shape: BoxShape, blanks: tuple[int, int], rng: np.random.Generator
+    count: int,
+    box_shape: BoxShape,
+    blanks: tuple[int, int],
+    rng: np.random.Generator,
+    known: Collection[bytes] = frozenset(),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw different puzzles, each with exactly one solution.
 
@@ -32,6 +36,7 @@ def generate(
         box_shape: rows and columns of a box.
         blanks: least and greatest number of blanks, both included.
         rng: the only source of randomness.
+        known: puzzles that are not wanted, the bytes of their digits.
 
     Returns:
         Puzzles and solutions, digits uint8 `[count, L]`, 0 for a blank.
@@ -49,14 +54,15 @@ def generate(
         givens = _dig(solutions, targets, box_shape, rng)
         before = len(puzzles)
         for given, solution in zip(givens, solutions, strict=True):
-            if (given == 0).sum() >= low:
+            if (given == 0).sum() >= low and given.tobytes() not in known:
                 puzzles.setdefault(given.tobytes(), (given, solution))
         draws, new = draws + len(solutions), new + len(puzzles) - before
         if draws >= 5_000:
             if new < _LEAST_YIELD * draws and len(puzzles) < count:
+                others = "others " if known else ""
                 raise PuzzleError(
-                    f"{len(puzzles)} different puzzles with {low} to {high} blanks found where {count} were asked for; "
-                    "ask for fewer puzzles or another range of blanks"
+                    f"{len(puzzles)} different puzzles with {low} to {high} blanks found where {count} {others}were "
+                    "asked for; ask for fewer puzzles or another range of blanks"
                 )
             draws = new = 0
     kept = list(puzzles.values())[:count]

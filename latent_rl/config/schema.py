@@ -202,11 +202,14 @@ class BudgetConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """How the model is measured on the test split, `max_steps` steps or to a learned stop, never to the answer key."""
+    """How the model is measured, `max_steps` steps or to a learned stop, never to the answer key.
+
+    During training on validation puzzles, at its end on all test puzzles too.
+    """
 
     every_updates: Positive = Field(500, description="updates between two evaluations during training")
     points: Million | None = Field(None, description="evaluations spread evenly over the budget, for every_updates")
-    puzzles: Positive | None = Field(None, description="test puzzles used during training; all of them if empty")
+    puzzles: Positive | None = Field(None, description="validation puzzles used during training; all of them if empty")
     batch_size: Million = 500
     views: Million = Field(
         1, description="ARC: augmented views of a test input that vote on its answer, if there are as many"

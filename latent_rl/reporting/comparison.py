@@ -153,9 +153,16 @@ def notes(comparison: Comparison) -> list[str]:
     lines = [
         f"Accuracy: share of the test puzzles {METRIC_NAMES[comparison.metric]} after the last recursion step. In "
         f"brackets 95% intervals, for accuracy: {'; '.join(methods)}; for costs: t over seeds, none from one seed.",
-        f"Cost to {target}: at the first evaluation that reached it, so too high by one interval between evaluations "
-        "at most; a number only if every seed reached it.",
+        f"Cost to {target}: at the first evaluation on validation puzzles that reached it, so too high by one interval "
+        "between evaluations at most; a number only if every seed reached it.",
+        f"To within {100 * OWN_ACCURACY_TOLERANCE:g} points: as many steps as that takes on validation puzzles; passes "
+        "and accuracy then on test puzzles.",
     ]
+    if any(run.chosen_on_test for run in comparison.runs):
+        lines.append(
+            "Some runs were made by a version without validation puzzles: their curves, costs to a target and early "
+            "stops were chosen on test puzzles, and flatter."
+        )
     if comparison.ratios:
         lines.append(
             "Ratios: cost of the first scheme divided by that of the second, of the means above; intervals: Welch's t "
@@ -201,6 +208,7 @@ def _results(comparison: Comparison) -> Grid:
             f"… to within {100 * OWN_ACCURACY_TOLERANCE:g} points of its accuracy",
             lambda result: number(result.eval_passes_to_own_accuracy),
         ),
+        (f"  {METRIC_NAMES[comparison.metric]} then", lambda result: share(result.accuracy_stopped_early)),
         (f"training passes to {target}", lambda result: _target(result.train_passes_to_target)),
         (f"training seconds to {target}", lambda result: _target(result.train_seconds_to_target)),
         ("training passes in all", lambda result: number(result.train_passes)),

@@ -128,7 +128,10 @@ def assemble(config: Config, init: Path | None = None) -> Run:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     puzzle = build_puzzle(config)
+    # What is needed in the end is missed at once.
     puzzle.instances("test")
+    if puzzle.has_validation:
+        puzzle.instances("validation")
     reasoner = build_reasoner(config, puzzle, choose_device(config.device))
     if init is not None:
         # Before anything is made from the reasoner: its average, and the environment's initial latents.

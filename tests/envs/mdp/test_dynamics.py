@@ -201,8 +201,8 @@ def test_augmentation_is_for_training_draws_only():
 
 
 def test_a_sampler_refuses_what_does_not_fit():
-    with pytest.raises(ValueError, match="unknown split 'validation'"):
-        sampler(split="validation")
+    with pytest.raises(ValueError, match="unknown split 'holdout'; the splits are 'train', 'validation', 'test'"):
+        sampler(split="holdout")
     with pytest.raises(ValueError, match="the test split holds no instances"):
         sampler(split="test", test=0)
     with pytest.raises(ValueError, match="drew from 40 instances"):
