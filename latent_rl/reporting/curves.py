@@ -23,7 +23,7 @@ def accuracy_by_step(evaluation: Evaluation) -> Figure:
         (evaluation.accuracy_by_step, "answer exactly right", BLUE, "o--", 1.8),
     ):
         axes.plot(steps, values, style, color=colour, linewidth=width, markersize=6, label=label)
-    share_axis(axes, "share of test puzzles (or cells)")
+    share_axis(axes)
     step_axis(axes, len(steps))
     # What a step costs a puzzle that takes it: all take the first.
     per_step = evaluation.passes_by_step[0]

@@ -43,7 +43,7 @@ def percent_axis(axes: Axes, label: str, *, decimals: int | None = None) -> None
     axes.set_ylabel(label)
 
 
-def share_axis(axes: Axes, label: str) -> None:
+def share_axis(axes: Axes, label: str = "share of test puzzles (or cells)") -> None:
     """The same from none to all, with room for the markers at both ends."""
     percent_axis(axes, label)
     axes.set_ylim(-0.02, 1.04)

@@ -97,7 +97,7 @@ def table(puzzle: str, points: Sequence[Averaged], baseline: int) -> Table:
     """One row a rule; the last column is the part of the baseline's passes that it takes."""
     first = points[0]
     models = "" if first.models == 1 else f", {first.models} models"
-    rows = Table(title=f"{puzzle}, {first.puzzles:,} test puzzles{models} (95% intervals)", box=SIMPLE)
+    rows = Table(title=f"{puzzle}, {first.puzzles:,} test puzzles{models} ([95% interval] or (each model))", box=SIMPLE)
     rows.add_column("stopping rule", no_wrap=True)
     for name in ("exact", "solved", "passes", f"of {baseline}"):
         rows.add_column(name, justify="right", no_wrap=True)

@@ -293,7 +293,7 @@ def test_a_target_that_was_not_reached_has_no_number() -> None:
     assert ratios.train_passes_to_target.value is None
     assert ratios.train_passes_to_target.note == "trm: not reached in 1 of 2 seeds"
     table = markdown("t", grids(found, {}), notes(found), {})
-    assert "| training passes to 85.0% | not reached in 1 of 2 seeds | 2,500 [0, 8,853] |" in table
+    assert "| training passes to 85.0% | not reached in 1 of 2 seeds | 2,500 (2,000, 3,000) |" in table
     assert "| training passes to 85.0% | trm: not reached in 1 of 2 seeds |" in table
 
 
@@ -343,7 +343,7 @@ def test_intervals_by_hand() -> None:
     assert "of one seed" in found.method
     found = share_interval([1.0, 1.0, 1.0], 100)
     assert (found.low, found.high) == pytest.approx((0.963007, 1.0), abs=1e-6)
-    assert "all 3 seeds agree" in found.method
+    assert "100 puzzles and 3 seeds" in found.method
     # Both means have the relative variance (1/11)^2, so 2 degrees of freedom: exp(4.302653 * sqrt(2) / 11) = 1.738771.
     ratio = ratio_of_means([10.0, 12.0], [1.0, 1.2])
     assert (ratio.value, ratio.low, ratio.high) == pytest.approx((10.0, 5.751188, 17.38771), rel=1e-5)
