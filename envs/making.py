@@ -31,7 +31,14 @@ def puzzle_from_id(id: str, **options: Any) -> Puzzle:
         PuzzleError: if the module cannot be imported, nothing is registered under the id (the message names the
             nearest known one), or the puzzle does not take an option.
     """
-    return make_puzzle(_registered(id), **options)
+    puzzle = _registered(id)
+    try:
+        return make_puzzle(puzzle, **options)
+    except PuzzleError as error:
+        if ":" not in id or str(error).startswith(id):
+            raise
+        # Somebody's module: which one, its classes' names may not tell.
+        raise PuzzleError(f"{id}: {error}") from error
 
 
 def make_puzzle(puzzle: Puzzle | Callable[..., Puzzle] | str, **options: Any) -> Puzzle:

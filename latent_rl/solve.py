@@ -101,7 +101,7 @@ MOST_BYTES = 1_000_000
 def _text(argument: str | None, file: Path | None) -> str:
     if file is not None:
         try:
-            with open(file, encoding="utf-8") as opened:
+            with open(file, encoding="utf-8-sig") as opened:
                 return _at_most(opened.read(MOST_BYTES + 1))
         except FileNotFoundError:
             raise UserError(f"puzzle file {file} does not exist") from None
@@ -115,7 +115,7 @@ def _text(argument: str | None, file: Path | None) -> str:
         # UTF-8 whatever the locale says; a text put in place of the standard input has no bytes.
         stdin = getattr(sys.stdin, "buffer", sys.stdin)
         text = stdin.read(MOST_BYTES + 1)
-        return _at_most(text.decode() if isinstance(text, bytes) else text)
+        return _at_most(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
     except UnicodeDecodeError as error:
         raise UserError(f"standard input cannot be read as text in UTF-8: {error}") from None
 

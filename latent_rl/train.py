@@ -62,7 +62,7 @@ def train(config: Config, run_dir: Path | None = None, *, resume: bool = False, 
         KeyboardInterrupt: after a signal, once the update in work is done and saved.
     """
     # Late: torch, torchrl and MLflow take seconds to load, and `--help` or a typo should not wait for them.
-    from latent_rl.storage import claim, hold, write_text
+    from latent_rl.storage import claim, hold
     from latent_rl.training import assemble, check_settings, restore
 
     with ExitStack() as held:
@@ -74,7 +74,6 @@ def train(config: Config, run_dir: Path | None = None, *, resume: bool = False, 
         # Only now: a start that is refused leaves nothing behind, and a refused resume leaves the run as it was.
         if not resume:
             run_dir = held.enter_context(hold(run_dir) if run_dir else claim(Path("runs") / str(config.name)))
-        write_text(run_dir / "config.yaml", dump(config))
         return learn(run, run_dir, mlflow_run_id)
 
 
@@ -82,11 +81,13 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
     """Go on with a run until its budget is spent, measure it, and leave in the run directory what it has come to."""
     from latent_rl.reporting.mlflow_run import start_tracking
     from latent_rl.reporting.run_results import training_metrics
+    from latent_rl.storage import write_text
     from latent_rl.training import Every, Interruption, Progress, explained, refuse_divergence, save, weighted_sum
 
     config, clock, learner, halting = run.config, run.clock, run.learner, run.halting
     collection, experience, losses = run.collection, run.experience, run.losses
     chart_due = Every(config.tracking.every_updates, learner.updates)
+    warned: list[str] = []
     save_due = Every(config.checkpoint_every_seconds, clock.seconds)
     if config.evaluation.points is None:
         evaluation_due = Every(config.evaluation.every_updates, learner.updates)
@@ -94,6 +95,8 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
         evaluation_due = Every(1 / config.evaluation.points, run.budget_share)
 
     with start_tracking(config, mlflow_run_id) as tracker, Progress() as progress, Interruption() as interruption:
+        # Only now: a store that is refused leaves nothing behind, and a run that it was to go on with as it was.
+        write_text(run_dir / "config.yaml", dump(config))
         progress.say(describe(run, run_dir))
         if not run.puzzle.has_validation:
             progress.say(f"{run.puzzle.name} has no validation split: it is measured at the end only, on test puzzles")
@@ -116,10 +119,13 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
                 validate(run, tracker, progress, config.evaluation.puzzles)
             if save_due.due(clock.seconds):
                 refuse_divergence(run)
-                try:
+                with noting(unsaved := []):
                     save(run, run_dir, tracker.run_id)
-                except UserError as error:
-                    progress.say(f"warning: {error}; next try in {config.checkpoint_every_seconds:g} s of training")
+                # Once, as long as it stays so.
+                if unsaved and unsaved != warned:
+                    every = f"{config.checkpoint_every_seconds:g} s of training"
+                    progress.say(f"warning: {unsaved[0]}; tried again every {every}")
+                warned = unsaved
 
         refuse_divergence(run)
         unwritten: list[str] = []

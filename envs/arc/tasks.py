@@ -100,6 +100,9 @@ def _read_kaggle(path: Path) -> list[Task]:
             raise PuzzleError(
                 f"{lacking}: task {_brief(strange[0])} is missing; it stands in the other file of the pair"
             )
+        for name, outputs in answers.items():
+            if outputs is None:
+                raise PuzzleError(f"{answers_file}, task {_brief(name)}: expected a list of grids, got null")
     return [_task(name, challenges[name], answers.get(name), path) for name in sorted(challenges)]
 
 

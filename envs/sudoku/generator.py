@@ -15,6 +15,7 @@ VERSION = 1
 _LARGEST_ENUMERATED = 6  # 6x6 has 39,168 grids with a given first row; 9x9 has 1.8e16
 _METROPOLIS_STEPS = 4
 _BATCH = 4096
+_FEWEST_GIVENS = {4: 4, 6: 8, 9: 17}  # with fewer no Sudoku has one solution
 _LEAST_YIELD = 0.002  # new puzzles a draw below which a range of blanks counts as exhausted
 
 
@@ -47,6 +48,9 @@ def generate(
     low, high = blanks
     puzzles: dict[bytes, tuple[np.ndarray, np.ndarray]] = {}
     draws = new = 0
+    size = box_shape[0] * box_shape[1]
+    if low > size * size - _FEWEST_GIVENS[size]:
+        raise _exhausted(0, count, blanks)
     for solutions in _grids(box_shape, rng, batch=min(_BATCH, max(64, count + count // 8))):
         if len(puzzles) >= count:
             break
@@ -59,14 +63,17 @@ def generate(
         draws, new = draws + len(solutions), new + len(puzzles) - before
         if draws >= 5_000:
             if new < _LEAST_YIELD * draws and len(puzzles) < count:
-                others = "others " if known else ""
-                raise PuzzleError(
-                    f"{len(puzzles)} different puzzles with {low} to {high} blanks found where {count} {others}were "
-                    "asked for; ask for fewer puzzles or another range of blanks"
-                )
+                raise _exhausted(len(puzzles), count, blanks, "others " if known else "")
             draws = new = 0
     kept = list(puzzles.values())[:count]
     return np.stack([given for given, _ in kept]), np.stack([solution for _, solution in kept])
+
+
+def _exhausted(found: int, count: int, blanks: tuple[int, int], others: str = "") -> PuzzleError:
+    return PuzzleError(
+        f"{found} different puzzles with {blanks[0]} to {blanks[1]} blanks found where {count} {others}were asked for; "
+        "ask for fewer puzzles or another range of blanks"
+    )
 
 
 def _grids(box_shape: BoxShape, rng: np.random.Generator, batch: int) -> Iterator[np.ndarray]:

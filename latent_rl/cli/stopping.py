@@ -83,7 +83,9 @@ def check_halting(parser: Parser, options: argparse.Namespace) -> None:
 
 def chosen_rule(options: argparse.Namespace, trained: TrainedModel) -> str:
     """The name of the rule that the arguments ask for, or that the model comes with."""
-    return options.halt or ("never" if trained.halting is None else "learned")
+    if options.halt is not None:
+        return options.halt
+    return "never" if trained.halting is None else "learned"
 
 
 def search_settings(options: argparse.Namespace, trained: TrainedModel, puzzle: Puzzle) -> Search | None:

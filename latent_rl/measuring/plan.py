@@ -86,6 +86,8 @@ def differing_settings(plans: Sequence[Plan]) -> dict[str, dict[str, Any]]:
 def check_same_settings(plan: Plan) -> None:
     """Refuse a run directory that was made with other settings."""
     file = plan.run_dir / "config.yaml"
+    if plan.run_dir.exists() and not plan.run_dir.is_dir():
+        raise UserError(f"{plan.run_dir} is no folder: choose another one with --out")
     if not file.exists():
         return
     try:

@@ -384,8 +384,9 @@ def _save(path: Path, content: dict[str, Any]) -> None:
             try:
                 torch.save(content, file)
             except RuntimeError as error:
-                # What torch makes of a file that does not take what is written.
-                raise OSError(errno.EIO, _one_line(error)) from None
+                # What torch makes of a file that does not take what is written, which it knows the reason of.
+                known = isinstance(error.__context__, OSError)
+                raise error.__context__ if known else OSError(errno.EIO, _one_line(error)) from None
     except OSError as error:
         raise UserError(f"cannot write the checkpoint {path}: {error.strerror}") from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -28,6 +28,7 @@ def claim(first: Path) -> Iterator[Path]:
         UserError: if it cannot be made.
     """
     folder, number = first, 2
+    above = _missing_above(first)
     try:
         first.parent.mkdir(parents=True, exist_ok=True)
         while not _made(folder):
@@ -38,7 +39,7 @@ def claim(first: Path) -> Iterator[Path]:
         try:
             yield folder
         finally:
-            _give_back(folder)
+            _give_back(folder, above)
 
 
 @contextmanager
@@ -50,6 +51,7 @@ def hold(folder: Path) -> Iterator[Path]:
     Raises:
         UserError: if another program holds it, or it cannot be written.
     """
+    above = _missing_above(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         made = _made(folder)
@@ -60,7 +62,7 @@ def hold(folder: Path) -> Iterator[Path]:
             yield folder
         finally:
             if made:
-                _give_back(folder)
+                _give_back(folder, above)
 
 
 def _made(folder: Path) -> bool:
@@ -96,9 +98,18 @@ def _sweep(folder: Path) -> None:
                     leftover.unlink()
 
 
-def _give_back(folder: Path) -> None:
-    """Remove a folder in which nothing was left but the lock: what was refused leaves nothing behind."""
+def _missing_above(folder: Path) -> list[Path]:
+    """The folders over it that are not there yet, the innermost first."""
+    return [one for one in folder.parents if not os.path.lexists(one)]
+
+
+def _give_back(folder: Path, above: Sequence[Path]) -> None:
+    """Remove a folder in which nothing was left but the lock: what was refused leaves nothing behind.
+
+    Nor does it leave the folders `above` that were made for it, as far as they are empty.
+    """
     with suppress(OSError):
         if os.listdir(folder) == [LOCK_FILE]:
             (folder / LOCK_FILE).unlink()
-            folder.rmdir()
+            for one in (folder, *above):
+                one.rmdir()

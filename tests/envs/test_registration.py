@@ -72,6 +72,8 @@ def test_an_id_may_name_its_module(monkeypatch):
     monkeypatch.setitem(sys.modules, "plugged_in", module)
     register_puzzle("Plugged-v0", Backwards)
     assert puzzle_from_id("plugged_in:Plugged-v0", train=3).instances("train").inputs.shape == (3, 4)
+    with pytest.raises(PuzzleError, match="plugged_in:Plugged-v0: Backwards has no option 'size'"):
+        puzzle_from_id("plugged_in:Plugged-v0", size=3)
     with pytest.raises(PuzzleError, match="no_such_module:Plugged-v0: No module named 'no_such_module'"):
         puzzle_from_id("no_such_module:Plugged-v0")
 

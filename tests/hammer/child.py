@@ -182,6 +182,10 @@ def become(request: dict[str, Any]) -> None:
         os.environ.pop(name, None)
         if value is not None:
             os.environ[name] = value
+    # Not as the hammer was started: after `nohup`, or in the background of a script, signals would not be felt.
+    for number in (signal.SIGHUP, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in request["ignore"]:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     redirect(request)

@@ -32,7 +32,8 @@ def checkpoint_once(bench: Bench, moment: str) -> None:
 @case("disk")
 def model_once(bench: Bench) -> None:
     """The same with the other file of a checkpoint."""
-    outcome = bench.run(faults=[{**MOMENTS["writing"], "path": r"model\.pt", "first": 2, "last": 2}])
+    # Not with a limit for all files, which would stay until this one is opened again.
+    outcome = bench.run(faults=[{**MOMENTS["flushing"], "path": r"model\.pt", "first": 2, "last": 2}])
     bench.ended(outcome, 0, says=FULL)
     bench.same()
 

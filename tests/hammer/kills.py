@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from hammer.folders import differences
 from hammer.modes import INTERVAL, MODES, References
 from hammer.report import Result
-from hammer.runner import Outcome, Running
+from hammer.runner import LIMIT_SECONDS, Outcome, Running
 
 PART = "kills"
 
@@ -168,7 +168,7 @@ def manners(kill: Kill, outcome: Outcome, struck: bool, *, saves: bool) -> list[
     the system ends a program is as good.
     """
     if outcome.code is None:
-        return ["did not end within a minute"]
+        return [f"did not end within {LIMIT_SECONDS:.0f} seconds"]
     if kill.signals == ("SIGKILL",):
         return [] if struck or outcome.code == 0 else [f"code {outcome.code}: {outcome.last_line()}"]
     symptoms = []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from hammer import bad_inputs, bench, faults, kills, soak
+from hammer import bad_inputs, bench, faults, kills, modes, soak
 from hammer.modes import MODES, References
 from hammer.runner import Stable
 
@@ -63,6 +64,18 @@ def test_inputs_are_answered_properly(tmp_path: Path) -> None:
 
 def test_rounds_of_all_programs_leave_nothing_open(tmp_path: Path) -> None:
     assert soak.run(tmp_path, 0.0, warm_up=1, rounds=SHORT_ROUND).symptoms == []
+
+
+def test_signals_are_felt_also_where_the_hammer_was_started_without(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Stable(tmp_path) as stable:
+            running = stable.start(tmp_path / "run", "train", *modes.TINY, "budget.updates=1000000000", "name=endless")
+            running.until(lambda: running.count("step") > 0)
+            running.signal(signal.SIGINT)
+            assert running.wait().code == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_names_are_unique() -> None:

@@ -211,6 +211,7 @@ def test_another_puzzle_is_refused_and_both_are_named(capsys, run_dir) -> None:
         (["--puzzles", 7], "the test split of sudoku-4x4 has 6 puzzles"),
         (["--puzzels", 7], "did you mean '--puzzles'?"),
         (["--steps", "many"], "invalid int value"),
+        (["--halt="], "unknown halting rule ''"),
         (["--halt", "soon"], "unknown halting rule 'soon'; known: never, agree"),
         (["--halt", "confident", "loss.terms.solved.weight=0"], "loss.terms.solved.weight is settled by training"),
         (["--halt-threshold", "1"], "--halt-threshold is a probability between 0 and 1, got 1"),

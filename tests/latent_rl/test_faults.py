@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,10 @@ import pytest
 import torch
 from programs import Program
 from small_runs import SMALL, same_weights, small_run, weights
+from tiny_models import save_untrained, tiny_config
 
 from latent_rl import train
+from latent_rl.errors import UserError
 from latent_rl.storage import load_model, load_training
 from latent_rl.train import main
 from latent_rl.training import Interruption, assemble
@@ -79,7 +82,8 @@ def test_a_checkpoint_that_does_not_fit_in_the_middle_is_a_warning(monkeypatch, 
     full_disk(monkeypatch, lambda number: number < 3)
     run_dir = small_run("full", "checkpoint_every_seconds=1e-6", updates=8)
     said = capsys.readouterr().err
-    assert "warning: cannot write the checkpoint runs/full/checkpoint/training.pt: No space left on device" in said
+    warning = "warning: cannot write the checkpoint runs/full/checkpoint/training.pt: No space left on device"
+    assert said.count(warning) == 1
     assert same_weights(weights(run_dir), straight)
     assert not list(run_dir.rglob("*.new"))
 
@@ -131,6 +135,22 @@ def test_a_refused_start_leaves_nothing_behind(monkeypatch, capsys) -> None:
     monkeypatch.setattr("os.fsync", refuse)
     assert "runs/a/config.yaml" in mistake(capsys, *SMALL, "budget.updates=2", "name=a")
     assert not Path("runs/a").exists()
+
+
+def test_a_store_that_is_refused_leaves_nothing_behind(capsys) -> None:
+    tracking = ["tracking={enabled: true, uri: 'sqlite:////proc/no/mlflow.db'}"]
+    assert "MLflow cannot use" in mistake(capsys, *SMALL, *tracking, "budget.updates=2", "name=a")
+    assert not Path("runs").exists()
+
+
+def test_a_disk_that_is_full_is_called_so(tmp_path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"cannot write the checkpoint .*model\.pt: File too large"):
+            save_untrained(tmp_path, tiny_config(tmp_path, "network.width=64"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"]

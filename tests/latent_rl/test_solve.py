@@ -243,6 +243,11 @@ def test_every_way_to_write_puzzles_reads_the_same(givens: list[str], count: int
     assert torch.equal(read_puzzles(SUDOKU, "\n".join([drawn] * count)), expected)
 
 
+def test_a_byte_order_mark_is_no_symbol(run_dir, tmp_path) -> None:
+    (tmp_path / "board.txt").write_bytes(b"\xef\xbb\xbf" + LINE.encode())
+    program(run_dir, "--file", tmp_path / "board.txt")
+
+
 def test_a_board_may_hold_empty_lines_between_its_boxes() -> None:
     board = "32 1.\n.. 32\n\n.1 2.\n23 .1\n"
     assert as_line(SUDOKU, read_puzzles(SUDOKU, board)[0]) == LINE

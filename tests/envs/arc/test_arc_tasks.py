@@ -109,6 +109,8 @@ def test_the_kaggle_pair_must_fit_together(tmp_path: Path) -> None:
     challenges = write_kaggle(tmp_path, {"a": task(1), "b": task(2)})
     solutions = tmp_path / "arc-agi_test_solutions.json"
     answers = json.loads(solutions.read_text())
+    solutions.write_text(json.dumps({**answers, "b": None}))
+    fails(challenges, "solutions.json, task 'b': expected a list of grids, got null")
     solutions.write_text(json.dumps({"a": answers["a"]}))
     fails(challenges, "solutions.json: task 'b' is missing; it stands in the other file")
     solutions.write_text(json.dumps({**answers, "c": answers["a"]}))

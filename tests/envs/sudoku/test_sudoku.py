@@ -203,6 +203,13 @@ def test_asking_for_more_puzzles_than_there_are_ends_in_an_error(tmp_path):
         Sudoku(4, 1, 1, blanks=(13, 16), cache_dir=tmp_path).instances("train")
 
 
+def test_so_few_givens_that_no_puzzle_has_one_solution_are_not_searched_for(monkeypatch):
+    monkeypatch.setattr(sudoku_generator, "_grids", None)
+    for box_shape, blanks in (((2, 2), 13), ((2, 3), 29), ((3, 3), 65)):
+        with pytest.raises(PuzzleError, match=f"0 different puzzles with {blanks} to {blanks} blanks found"):
+            sudoku_generator.generate(5, box_shape, (blanks, blanks), np.random.default_rng(0))
+
+
 # The rule
 
 

@@ -92,3 +92,10 @@ def test_messages_are_one_short_line() -> None:
 def test_text_has_an_end() -> None:
     with pytest.raises(UserError, match="device: expected text of at most 5,000 characters"):
         load_config("sudoku-4x4", [f"device={'a' * 10_000}"])
+
+
+def test_merged_keys_have_an_end(tmp_path: Path) -> None:
+    rows = [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 10)}]}}" for n in range(1, 9)]
+    (tmp_path / "bomb.yaml").write_text("\n".join(["a0: &a0 {x: 1}", *rows]))
+    with pytest.raises(UserError, match="more than 10,000 merged keys"):
+        load_config(str(tmp_path / "bomb.yaml"))

@@ -224,7 +224,7 @@ def _sudoku() -> dict[str, Change]:
         and (lambda content: _row(6, question=_fields(content, 6)[2][0] + "." * 15)(content)),
         "many solutions, in the last row": lambda content: _row(59, question="." * 16)(content),
         "two solutions": lambda _: (
-            f"{HEADER}\nmade,..3434122143..21,1234341221434321,0\nmade,1234341221434321,1234341221434321,0\n"
+            f"{HEADER}\nmade,.2.4.4.221434321,1234341221434321,0\nmade,1234341221434321,1234341221434321,0\n"
         ).encode(),
         "the same question, two sound answers": lambda content: (
             content + f"made,{'.' * 16},1234341221434321,0\nmade,{'.' * 16},2134342112434312,0\n".encode()
