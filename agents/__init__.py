@@ -1,5 +1,6 @@
 """The recursive reasoner, its policy, learning rules and inference."""
 
+from latent_rl.agents.answering import AnswerPolicy, GroupJudge
 from latent_rl.agents.halting import (
     RULES,
     AgreeHalt,
@@ -33,7 +34,9 @@ from latent_rl.agents.inference import (
 )
 from latent_rl.agents.losses import (
     LOSSES,
+    AnswerPolicyLoss,
     ContinueValueLoss,
+    GivensLoss,
     PolicyImprovementLoss,
     RecursionLoss,
     ReturnHead,
@@ -56,7 +59,14 @@ from latent_rl.agents.network import (
 from latent_rl.agents.official import CheckpointError, load_official, our_name
 from latent_rl.agents.options import OptionError
 from latent_rl.agents.policy import RecursionPolicy, StepGraph
-from latent_rl.agents.targets import TARGETS, DiffusionTargets, TargetGenerator, TerminalTargets, make_targets
+from latent_rl.agents.targets import (
+    TARGETS,
+    DiffusionTargets,
+    SearchTargets,
+    TargetGenerator,
+    TerminalTargets,
+    make_targets,
+)
 
 __all__ = [
     "LOSSES",
@@ -65,12 +75,16 @@ __all__ = [
     "TABLE",
     "TARGETS",
     "AgreeHalt",
+    "AnswerPolicy",
+    "AnswerPolicyLoss",
     "Candidates",
     "CheckedHalt",
     "CheckpointError",
     "ConfidentHalt",
     "ContinueValueLoss",
     "DiffusionTargets",
+    "GivensLoss",
+    "GroupJudge",
     "HaltingFeatures",
     "HaltingLearner",
     "HaltingPolicy",
@@ -94,6 +108,7 @@ __all__ = [
     "ReturnValueLoss",
     "SignSGD",
     "Search",
+    "SearchTargets",
     "SolvedValueLoss",
     "StepOutput",
     "Taken",

@@ -7,6 +7,7 @@ from tensordict import TensorDict, TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 
+from latent_rl.agents.answering import AnswerPolicy
 from latent_rl.agents.halting import NeverHalt
 from latent_rl.agents.network import RecursiveReasoner, StepOutput
 
@@ -60,11 +61,15 @@ class RecursionPolicy(TensorDictModuleBase):
     | `q` | `[*B, 2]` | float32 | written: logits (halt, continue) |
     | `halt` | `[*B]` | int64 | written by the halting rule, 0 or 1, with whatever else the rule writes |
 
+    With `answers` the answer is sampled, and what `AnswerPolicy.draw` returns is written; the halting rule sees the
+    likeliest answer all the same.
+
     Nothing that is written carries a gradient unless the caller records one; see `StepGraph` for the graph.
 
     Args:
         reasoner: the network.
         halting: module behind `halt`, see `HaltingRule`; default `NeverHalt()`.
+        answers: the distribution that answers are sampled from; None for the likeliest.
         graph: where each step leaves its graph.
     """
 
@@ -73,14 +78,17 @@ class RecursionPolicy(TensorDictModuleBase):
         reasoner: RecursiveReasoner,
         halting: TensorDictModuleBase | None = None,
         *,
+        answers: AnswerPolicy | None = None,
         graph: StepGraph | None = None,
     ) -> None:
         super().__init__()
         self.reasoner = reasoner
         self.halting = halting if halting is not None else NeverHalt()
+        self.answers = answers
         self.graph = graph
         self.in_keys = ["inputs", "puzzle_id", "y", "z", "step"]
-        self.out_keys = ["next_y", "next_z", "answer", "logits", "q", *self.halting.out_keys]
+        sampled = ["answer_log_prob", "group", "group_log_prob"] if answers is not None else []
+        self.out_keys = ["next_y", "next_z", "answer", "logits", "q", *sampled, *self.halting.out_keys]
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Take one step; writes `out_keys` into `tensordict` and returns it."""
@@ -118,6 +126,8 @@ class RecursionPolicy(TensorDictModuleBase):
         if "previous" in self.halting.in_keys:
             seen["previous"] = self._previous_answer(flat)
         decided = self.halting(seen).select(*self.halting.out_keys)
+        if self.answers is not None:
+            written |= self.answers.draw(output.logits.detach(), flat["inputs"])
         return _with_rows(tensordict, {**written, **decided})
 
     @torch.no_grad()

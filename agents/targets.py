@@ -78,6 +78,27 @@ class DiffusionTargets(TargetGenerator):
         return torch.where(differs & (rank >= revealed.unsqueeze(-1)), inputs, solution)
 
 
+class SearchTargets(TargetGenerator):
+    """Expert iteration (arXiv 1705.08439): every step is trained toward the best answer that a search of it has found.
+
+    The search are the answers drawn from the step's own logits. The best of them is the target if it is worth more than
+    the policy's likeliest answer; that answer itself is, where it is solved; of other rows only the givens count. No
+    solution is read, so a puzzle's rule is enough to learn from.
+    """
+
+    in_keys = ("inputs", "free", "group", "group_worth", "greedy", "greedy_worth", "greedy_solved")
+
+    def __call__(self, tensordict: TensorDictBase) -> Tensor:
+        """The best answer known, int64 `[*B, L]`, `IGNORE` in free cells where none is better than the policy's own."""
+        worth, best = tensordict["group_worth"].max(-1)
+        group, inputs = tensordict["group"], tensordict["inputs"]
+        found = group.gather(-2, best[..., None, None].expand(*best.shape, 1, group.shape[-1])).squeeze(-2)
+        better = (worth > tensordict["greedy_worth"]).unsqueeze(-1)
+        solved = tensordict["greedy_solved"].unsqueeze(-1)
+        learned = torch.where(solved, tensordict["greedy"], torch.where(better, found, IGNORE))
+        return torch.where(tensordict["free"], learned, inputs)
+
+
 def _mix(x: Tensor) -> Tensor:
     """Scatter int64 values over all int64 values: SplitMix64's output function, a bijection (Steele et al. 2014)."""
     x = x + _signed(0x9E3779B97F4A7C15)
@@ -96,7 +117,11 @@ def _shift_right(x: Tensor, bits: int) -> Tensor:
     return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
-TARGETS: dict[str, type[TargetGenerator]] = {"terminal": TerminalTargets, "diffusion": DiffusionTargets}
+TARGETS: dict[str, type[TargetGenerator]] = {
+    "terminal": TerminalTargets,
+    "diffusion": DiffusionTargets,
+    "search": SearchTargets,
+}
 """Target generators by the name that a configuration gives them."""
 
 

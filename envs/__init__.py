@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         Reward,
         Standing,
     )
-    from latent_rl.envs.puzzle import IGNORE, PAD, Instances, Puzzle, Split
+    from latent_rl.envs.puzzle import IGNORE, PAD, Instances, Puzzle, Split, instances_of
     from latent_rl.envs.renderer import Renderer
     from latent_rl.envs.sources import CsvFiles, Generated, Source, check_disjoint
     from latent_rl.envs.vote import Question, Vote
@@ -54,6 +54,7 @@ __all__ = [
     "Vote",
     "check_disjoint",
     "check_puzzle",
+    "instances_of",
     "make_puzzle",
     "paths_of",
     "puzzle_from_id",
@@ -77,7 +78,7 @@ _LATE = {
         "Reward",
         "Standing",
     ],
-    "puzzle": ["IGNORE", "PAD", "Instances", "Puzzle", "Split"],
+    "puzzle": ["IGNORE", "PAD", "Instances", "Puzzle", "Split", "instances_of"],
     "renderer": ["Renderer"],
     "sources": ["CsvFiles", "Generated", "Source", "check_disjoint"],
     "vote": ["Question", "Vote"],

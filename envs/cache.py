@@ -11,7 +11,7 @@ import time
 import uuid
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from latent_rl.envs.puzzle import Instances
+from latent_rl.envs.puzzle import Instances, Split
 
 logger = logging.getLogger(__name__)
 
@@ -34,16 +34,18 @@ _FIELDS = {"inputs": "inputs", "solutions": "solution", "puzzle_ids": "puzzle_id
 def cached(
     name: str,
     parameters: Mapping[str, Any],
-    generate: Callable[[], tuple[Instances, Instances]],
+    generate: Callable[[], Sequence[Instances]],
     cache_dir: str | os.PathLike[str] | None = None,
-) -> tuple[Instances, Instances]:
-    """The train and test sets of `generate()`, from the cache if they were generated before.
+    splits: Sequence[Split] = ("train", "test"),
+) -> Sequence[Instances]:
+    """The sets of `generate()`, from the cache if they were generated before.
 
     Args:
         name: start of the file's name.
         parameters: all that the sets depend on, as JSON values: sizes, seed, and the version of the generator.
-        generate: makes (train, test); called if the cache has no intact copy.
+        generate: makes a set for each of `splits`; called if the cache has no intact copy.
         cache_dir: default: the environment variable `LATENT_RL_CACHE`, else `~/.cache/latent_rl`.
+        splits: which sets these are.
 
     A damaged cache file is replaced, and what may not be read or written is done without, each with a logged warning.
     """
@@ -51,19 +53,19 @@ def cached(
     digest = hashlib.sha256(described.encode()).hexdigest()[:16]
     file = cache_folder(cache_dir) / f"{name}-{digest}.npz"
     try:
-        return _load_sets(file, described)
+        return _load_sets(file, described, splits)
     except (FileNotFoundError, NotADirectoryError):
         pass  # not generated yet: the ordinary first run
     except PermissionError as error:
         logger.warning("cache file %s cannot be read (%s), generating its puzzles anew", file, error.strerror)
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         logger.warning("cache file %s is damaged (%s), generating its puzzles anew", file, error)
-    train, test = generate()
+    sets = generate()
     try:
-        _save_sets(file, described, train, test)
+        _save_sets(file, described, dict(zip(splits, sets, strict=True)))
     except OSError as error:
         logger.warning("cannot cache puzzles in %s (%s), going on without", file.parent, error)
-    return train, test
+    return sets
 
 
 def cache_folder(given: str | os.PathLike[str] | None) -> Path:
@@ -71,21 +73,19 @@ def cache_folder(given: str | os.PathLike[str] | None) -> Path:
     return Path(given or os.environ.get("LATENT_RL_CACHE") or "~/.cache/latent_rl").expanduser()
 
 
-def _load_sets(file: Path, described: str) -> tuple[Instances, Instances]:
+def _load_sets(file: Path, described: str, splits: Sequence[Split]) -> Sequence[Instances]:
     with np.load(file, allow_pickle=False) as stored:
         if stored["parameters"].item() != described:
             raise ValueError("it was made with other parameters")
-        train, test = (
-            Instances(*(torch.from_numpy(stored[f"{split}_{name}"]).long() for name in _FIELDS))
-            for split in ("train", "test")
+        return tuple(
+            Instances(*(torch.from_numpy(stored[f"{split}_{name}"]).long() for name in _FIELDS)) for split in splits
         )
-    return train, test
 
 
-def _save_sets(file: Path, described: str, train: Instances, test: Instances) -> None:
+def _save_sets(file: Path, described: str, sets: Mapping[Split, Instances]) -> None:
     arrays = {
         f"{split}_{stored}": getattr(instances, field).cpu().numpy().astype(np.int32)
-        for split, instances in (("train", train), ("test", test))
+        for split, instances in sets.items()
         for stored, field in _FIELDS.items()
     }
     with replacing(file) as opened:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from itertools import combinations
+from typing import Any, get_args
 
 import gymnasium
 import torch
@@ -18,7 +19,7 @@ from latent_rl.envs.puzzle import IGNORE, PAD, Instances, Puzzle, PuzzleError, S
 SAMPLE = 64
 """Instances of a split on which the rule is tried; shapes and tokens are checked on all of them."""
 
-SPLITS: tuple[Split, Split] = ("train", "test")
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 def check_puzzle(puzzle: Puzzle) -> None:
@@ -75,18 +76,24 @@ def _alphabet(puzzle: Puzzle) -> Iterator[str]:
 
 
 def _data(puzzle: Puzzle) -> Iterator[str]:
-    sound = True
-    for split in SPLITS:
+    sound, splits = True, _splits(puzzle)
+    for split in splits:
         for problem in _split(puzzle, split):
             sound = False
             yield f"the {split} split: {problem}"
     if not sound:
         return
     # The same inputs under another puzzle id are another puzzle.
-    known = {tuple(row) for row in _with_ids(puzzle.instances("train")).tolist()}
-    shared = [row[1:] for row in _with_ids(puzzle.instances("test")).tolist() if tuple(row) in known]
-    if shared:
-        yield f"{len(shared)} puzzles of the test split are in the train split too, the first is {shared[0]}"
+    rows = {split: [tuple(row) for row in _with_ids(puzzle.instances(split)).tolist()] for split in splits}
+    for one, other in combinations(splits, 2):
+        known = set(rows[one])
+        shared = [list(row[1:]) for row in rows[other] if row in known]
+        if shared:
+            yield f"{len(shared)} puzzles of the {other} split are in the {one} split too, the first is {shared[0]}"
+
+
+def _splits(puzzle: Puzzle) -> list[Split]:
+    return [split for split in SPLITS if split != "validation" or puzzle.has_validation]
 
 
 def _split(puzzle: Puzzle, split: Split) -> Iterator[str]:
@@ -123,7 +130,7 @@ def _split(puzzle: Puzzle, split: Split) -> Iterator[str]:
 def _rule(puzzle: Puzzle) -> Iterator[str]:
     if not puzzle.has_rule:
         return
-    for split in SPLITS:
+    for split in _splits(puzzle):
         sample, chosen = _sample(puzzle, split)
         inputs, keys = sample.inputs, _keys(sample)
         before = inputs.clone(), keys.clone()
@@ -142,6 +149,7 @@ def _rule(puzzle: Puzzle) -> Iterator[str]:
         singly = torch.cat([puzzle.is_solved(inputs[i : i + 1], keys[i : i + 1]) for i in range(len(sample))])
         if not torch.equal(singly, solved):
             yield "is_solved judges an answer differently alone and in a batch"
+        yield from _violations(puzzle, inputs, keys)
         padded = puzzle.is_solved(inputs, torch.full_like(keys, PAD))
         if padded.any():
             yield "is_solved accepts an answer of nothing but padding"
@@ -152,8 +160,32 @@ def _rule(puzzle: Puzzle) -> Iterator[str]:
             yield f"is_solved accepts most answers that have one cell changed ({int(accepted.sum())} of {len(sample)})"
 
 
+def _violations(puzzle: Puzzle, inputs: Tensor, keys: Tensor) -> Iterator[str]:
+    found = puzzle.violations(inputs, keys)
+    if found.dtype != torch.float32 or tuple(found.shape) != (len(inputs),):
+        yield f"violations must return float32 [{len(inputs)}], got {found.dtype} {list(found.shape)}"
+        return
+    free = puzzle.free_cells(inputs)
+    if free.dtype != torch.bool or free.shape != inputs.shape:
+        yield f"free_cells must return bool {list(inputs.shape)}, got {free.dtype} {list(free.shape)}"
+        return
+    if bool(((inputs != keys) & ~free).any()):
+        yield "free_cells leaves out a cell in which inputs and key differ"
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randint(1, puzzle.vocab_size, keys.shape, generator=generator)
+    # The keys themselves, one cell in ten changed, and answers of nothing but chance.
+    for share in (0.0, 0.1, 1.0):
+        answers = torch.where(torch.rand(keys.shape, generator=generator) < share, noise, keys)
+        found = puzzle.violations(inputs, answers)
+        if bool((found < 0).any()):
+            yield "violations are below 0 for some answers"
+        if not torch.equal(found == 0, puzzle.is_solved(inputs, answers)):
+            yield "violations are not 0 exactly where is_solved says so"
+            return
+
+
 def _quality(puzzle: Puzzle) -> Iterator[str]:
-    for split in SPLITS:
+    for split in _splits(puzzle):
         sample, _ = _sample(puzzle, split)
         for answers, what in ((_keys(sample), "answer keys"), (sample.inputs, "inputs")):
             before = answers.clone(), sample.solution.clone()

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import numpy as np
 import torch
@@ -58,6 +58,44 @@ def read_csv(
         PuzzleError: if the file is missing, unreadable, empty or smaller than `limit`, or if a row is malformed; the
             message names the file and the line.
     """
+    reading = {"puzzle_name": puzzle_name, "cell_count": cell_count, "question_tokens": question_tokens}
+    rows = read_rows(path, **reading, answer_tokens=answer_tokens, find_fault=find_fault, how_to_get=how_to_get)
+    return rows.instances(rows.draw(limit, seed))
+
+
+class Rows(NamedTuple):
+    """The rows of a file, checked, as tokens int16: questions and answers `[N, L]`, and their lines int64 `[N]`."""
+
+    path: Path
+    questions: np.ndarray
+    answers: np.ndarray
+    lines: np.ndarray
+
+    def draw(self, limit: int | None, seed: int) -> np.ndarray:
+        """Numbers of `limit` rows, drawn without replacement, ascending; of all of them if None."""
+        if limit is None:
+            return np.arange(len(self.lines))
+        if limit > len(self.lines):
+            raise PuzzleError(f"{self.path}: {limit} puzzles asked for, but the file has {len(self.lines)}")
+        return np.sort(np.random.default_rng(seed).choice(len(self.lines), limit, replace=False))
+
+    def instances(self, numbers: np.ndarray) -> tuple[Instances, np.ndarray]:
+        """The instances in the rows with these numbers, and their lines."""
+        pair = (torch.from_numpy(column[numbers]) for column in (self.questions, self.answers))
+        return Instances.of(*pair), self.lines[numbers]
+
+
+def read_rows(
+    path: str | os.PathLike[str],
+    *,
+    puzzle_name: str,
+    cell_count: int,
+    question_tokens: Mapping[str, int],
+    answer_tokens: Mapping[str, int],
+    find_fault: FindFault | None = None,
+    how_to_get: str = "",
+) -> Rows:
+    """All rows of a CSV file; see `read_csv`."""
     path = Path(path)
     rows: dict[str, list[np.ndarray]] = {"question": [], "answer": [], "line": []}
     try:
@@ -78,12 +116,7 @@ def read_csv(
         raise PuzzleError(f"{path}: no puzzles after the header line")
     questions, answers, lines = (np.concatenate(rows[column]) for column in ("question", "answer", "line"))
     _check_one_answer_each(questions, answers, lines, path)
-    if limit is not None:
-        if limit > len(lines):
-            raise PuzzleError(f"{path}: {limit} puzzles asked for, but the file has {len(lines)}")
-        kept = np.sort(np.random.default_rng(seed).choice(len(lines), limit, replace=False))
-        questions, answers, lines = questions[kept], answers[kept], lines[kept]
-    return Instances.of(torch.from_numpy(questions), torch.from_numpy(answers)), lines
+    return Rows(path, questions, answers, lines)
 
 
 def write_csv(path: str | os.PathLike[str], rows: Iterable[tuple[str, str, str, str | int]]) -> None:

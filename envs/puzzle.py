@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -28,7 +28,8 @@ PAD = 0
 IGNORE = -100
 """Value in a solution of a cell that does not count, neither in a loss nor in a score."""
 
-Split = Literal["train", "test"]
+Split = Literal["train", "validation", "test"]
+"""Puzzles to learn from; to choose by (a price, a threshold, when a target was reached); and to report on, once."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,13 @@ class Instances:
     def to(self, device: torch.device | str) -> Instances:
         """The same instances on another device."""
         return Instances(self.inputs.to(device), self.solution.to(device), self.puzzle_id.to(device))
+
+    @classmethod
+    def cat(cls, parts: Sequence[Instances]) -> Instances:
+        """The instances of all parts, one after the other."""
+        return cls(
+            *(torch.cat([getattr(part, name) for part in parts]) for name in ("inputs", "solution", "puzzle_id"))
+        )
 
     @classmethod
     def of(cls, inputs: Tensor, solution: Tensor) -> Instances:
@@ -105,8 +113,20 @@ class Puzzle(ABC):
         """Number of tokens, padding included."""
         return len(self.symbols)
 
+    @property
+    def has_validation(self) -> bool:
+        """Whether there is a validation split; by default whether `source` has one.
+
+        A puzzle with `instances` of its own says so itself (`has_validation = True`): asked for a split that it has
+        never heard of, it might hand out its test puzzles. See `instances_of`.
+        """
+        return self.source is not None and self.source.has_validation
+
     def instances(self, split: Split) -> Instances:
         """All instances of a split, on the CPU; the same ones at every call. By default those of `source`.
+
+        The validation split comes from the training side and shares no puzzle with the other two; see
+        `has_validation`.
 
         Raises:
             PuzzleError: if the data are missing or malformed.
@@ -126,6 +146,33 @@ class Puzzle(ABC):
         Returns:
             bool `[B]`.
         """
+
+    def violations(self, inputs: Tensor, answers: Tensor) -> Tensor:
+        """How far answers are from obeying the rule, without looking at an answer key: a reward to learn from.
+
+        By default 0 or 1, `is_solved` alone; a puzzle that counts what is wrong can be learned from its rule.
+
+        Args:
+            inputs: int64 `[B, L]`.
+            answers: int64 `[B, L]`.
+
+        Returns:
+            float32 `[B]`, at least 0, and 0 exactly where `is_solved`.
+        """
+        return (~self.is_solved(inputs, answers)).float()
+
+    def free_cells(self, inputs: Tensor) -> Tensor:
+        """Which cells of an answer are the player's to choose; the others keep their input.
+
+        By default all but padding: who samples answers then samples the givens too, and learns that they must stay.
+
+        Args:
+            inputs: int64 `[B, L]`.
+
+        Returns:
+            bool `[B, L]`.
+        """
+        return inputs != PAD
 
     def judge(self, inputs: Tensor, answers: Tensor, solutions: Tensor) -> Tensor:
         """Whether answers are solved, for who holds the key: by the puzzle's own rule, or by the key if it has none.
@@ -208,3 +255,17 @@ class Puzzle(ABC):
         rows, columns = self.grid_shape
         cells = [self.symbols[token] for token in tokens.tolist()]
         return "\n".join(" ".join(cells[row * columns : (row + 1) * columns]) for row in range(rows))
+
+
+def instances_of(puzzle: Puzzle, split: Split) -> Instances:
+    """All instances of a split, for who does not know whether the puzzle has a validation split.
+
+    Raises:
+        PuzzleError: if it has none, if there is no such split, or if the data are missing or malformed.
+    """
+    if split not in get_args(Split):
+        known = ", ".join(map(repr, get_args(Split)))
+        raise PuzzleError(f"unknown split {split!r}; the splits are {known}")
+    if split == "validation" and not puzzle.has_validation:
+        raise PuzzleError(f"{puzzle.name} has no validation split here, and nothing is chosen on test puzzles")
+    return puzzle.instances(split)

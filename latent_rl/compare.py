@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from latent_rl import cli
-from latent_rl.config import DEFAULT_PRESET, preset_names, scheme_names
+from latent_rl.config import DEFAULT_PRESET, idle_settings, preset_names, scheme_names
 from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
         UserError: if a folder holds runs with other settings or is in use, or a configuration does not fit.
         KeyboardInterrupt: after a signal, with the run in work saved.
     """
+    from latent_rl.envs import instances_of
     from latent_rl.measuring import Run, check_same_settings
     from latent_rl.reporting.comparison import (
         REPORT_FILE,
@@ -45,8 +46,11 @@ def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
 
     # The only program that another one imports: the loop is to be found in train.py.
     from latent_rl.train import NotAllWrittenError, train
+    from latent_rl.training import build_puzzle
 
     console = Console(stderr=True)
+    # Before an hour of training: curves and early stops are chosen on validation puzzles.
+    instances_of(build_puzzle(plans[0].config), "validation")
     for plan in plans:
         check_same_settings(plan)
     first = plans[0].config
@@ -79,6 +83,17 @@ def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
         for path in sorted((question.out / "figures").glob("*.png")):
             tracker.artifact(path, "figures")
     return comparison
+
+
+def warn_of_idle(plans: Sequence[Plan], question: Question) -> None:
+    """Say which settings change nothing: those of one scheme in it, those of all schemes in any."""
+    of_scheme = {plan.scheme: plan.config for plan in plans}
+    for scheme, config in of_scheme.items():
+        for key, reason in idle_settings(config, question.own[scheme]).items():
+            cli.warn(f"{scheme}:{key} changes nothing in this comparison: {reason}")
+    in_each = [idle_settings(config, question.overrides) for config in of_scheme.values()]
+    for key in in_each[0].keys() & set.intersection(*(set(found) for found in in_each)):
+        cli.warn(f"{key} changes nothing in this comparison: {in_each[0][key]}")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -138,6 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command=shlex.join(["python", "-m", "latent_rl.compare", *(sys.argv[1:] if arguments is None else arguments)]),
     )
     plans = make_plans(question, budget_overrides(options.budget_seconds, options.budget_passes))
+    warn_of_idle(plans, question)
     comparison = compare(question, plans)
     if options.json is not None:
         cli.write_json(options.json, json.loads((question.out / REPORT_FILE).read_text()))

@@ -1,4 +1,4 @@
-"""Measure a trained model on the test split of its puzzle, after every recursion step."""
+"""Measure a trained model on puzzles that it was not trained on, after every recursion step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from latent_rl.config import Config
 
 if TYPE_CHECKING:
     from latent_rl.agents import HaltingRule, Search
-    from latent_rl.envs import Puzzle
+    from latent_rl.envs import Instances, Puzzle
     from latent_rl.measuring import Election, Evaluation, SearchEvaluation
     from latent_rl.storage import TrainedModel
 
@@ -27,9 +27,15 @@ EXAMPLE = """\
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command-line program."""
-    parser = cli.Parser("evaluate", "Measure a trained model on the test puzzles, after every recursion step.", EXAMPLE)
+    parser = cli.Parser("evaluate", "Measure a trained model on new puzzles, after every recursion step.", EXAMPLE)
     cli.add_model_arguments(parser)
     cli.add_test_arguments(parser)
+    parser.add_argument(
+        "--split",
+        choices=["validation", "test"],
+        default="test",
+        help="test puzzles, to report on, or validation puzzles, to choose by (default: %(default)s)",
+    )
     parser.add_argument(
         "--submission",
         type=cli.submission_file,
@@ -64,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rule = stopping_rule(name, trained, puzzle, options.halt_threshold)
     steps = options.steps or trained.config.env.max_steps
     settings = cli.search_settings(options, trained, puzzle)
-    found = measure(trained, puzzle, config, options.puzzles, steps, rule, options.guidance, settings)
+    instances = cli.instances_to_test(trained, config, puzzle, options.puzzles, options.split)
+    found = measure(trained, puzzle, config, instances, steps, rule, options.guidance, settings)
 
     # With the JSON on standard output, what people read goes beside it.
     console = Console(stderr=str(options.json) == "-", highlight=False)
@@ -72,15 +79,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rule_in_words, baseline = f"{name}: {rule.when}", config.baseline_passes_per_puzzle
     if settings is not None:
         asked["search"] = asdict(settings)
-        console.print(search_in_words(puzzle.name, found, settings, rule_in_words), soft_wrap=True)
+        console.print(search_in_words(puzzle.name, options.split, found, settings, rule_in_words), soft_wrap=True)
     else:
-        console.print(step_table(puzzle.name, found))
+        console.print(step_table(puzzle.name, options.split, found))
         if name != "never":
             taken = sum(found.active_by_step)
             console.print(f"stopping rule {rule_in_words}; {taken:.2f} steps a puzzle", soft_wrap=True, markup=False)
     console.print(totals_in_words(found, baseline), soft_wrap=True)
-    result = {**as_dict(found, checkpoint=str(trained.path), puzzle=puzzle.name, baseline=baseline), **asked}
-    election = vote(trained, puzzle, config, options.puzzles, options.steps)
+    named = {"checkpoint": str(trained.path), "puzzle": puzzle.name, "split": options.split}
+    result = {**as_dict(found, **named, baseline=baseline), **asked}
+    election = None
+    if options.split == "test":  # whose inputs are voted on
+        election = vote(trained, puzzle, config, options.puzzles, options.steps)
     if election is not None:
         write(options.submission, json.dumps(election.submission))
         console.print(f"{election.in_words}; {options.submission} written", soft_wrap=True, markup=False)
@@ -94,18 +104,17 @@ def measure(
     trained: TrainedModel,
     puzzle: Puzzle,
     config: Config,
-    puzzles: int | None,
+    instances: Instances,
     steps: int,
     halting: HaltingRule,
     guidance: float,
     settings: Search | None,
 ) -> Evaluation | SearchEvaluation:
-    """Evaluate on the first `puzzles` test puzzles, with a progress bar on a terminal; with `settings`, by search."""
+    """Evaluate on instances, with a progress bar on a terminal; with `settings`, by search."""
     import torch
 
     from latent_rl.measuring import Ledger, evaluate, evaluate_search
 
-    instances = cli.instances_to_test(trained, config, puzzle, puzzles)
     ledger = Ledger()
     watch = ledger.watch(trained.reasoner.network)
     how = {"max_steps": steps, "batch_size": config.evaluation.batch_size, "ledger": ledger}

@@ -104,10 +104,11 @@ def teach_all(
 
     # With the JSON on standard output, what people read goes beside it.
     console = Console(stderr=str(options.json) == "-", highlight=False)
-    by_model, reports, policies = [], [], []
+    by_model, chosen_by, reports, policies = [], [], [], []
     for lesson, folder in zip(lessons, folders, strict=True):
-        points, policy, metrics = teach_and_measure(lesson, costs)
+        points, validation, policy, metrics = teach_and_measure(lesson, costs, options.puzzles)
         by_model.append(points)
+        chosen_by.append(validation)
         policies.append(policy)
         reports.append(
             {
@@ -118,25 +119,42 @@ def teach_all(
                 "pass_costs": costs,
                 **metrics,
                 "points": [asdict(point) for point in points],
+                "validation_points": [asdict(point) for point in validation],
             }
         )
+        reports[-1]["choice"] = chosen_in_words(lesson.puzzle, [validation], [points])
         write(folder / JSON_FILE, json.dumps(reports[-1], indent=1) + "\n")
 
     averaged, first = average(by_model), lessons[0]
+    words = chosen_in_words(first.puzzle, chosen_by, by_model)
     save(tradeoff(first.puzzle.name, averaged), out / FIGURE_FILE)
     report = reports[0]
     if len(reports) > 1:
-        report = {"models": reports, "points": [asdict(point) for point in averaged]}
+        report = {"models": reports, "points": [asdict(point) for point in averaged], "choice": words}
         write(out / JSON_FILE, json.dumps(report, indent=1) + "\n")
     # A folder with a model is finished: cut off before, the same command begins again.
     for lesson, folder, policy in zip(lessons, folders, policies, strict=True):
         save_taught(folder, lesson.trained, lesson.config, costs[0], policy)
         console.print(f"model         {folder}", soft_wrap=True, markup=False)
     console.print(table(first.puzzle.name, averaged, first.config.baseline_passes_per_puzzle))
+    for line in words:
+        console.print(line, soft_wrap=True, markup=False)
     console.print(f"figure        {out / FIGURE_FILE}", soft_wrap=True, markup=False)
     command = " ".join((str(folders[0]), *named_code({"env": {"id": first.config.env.id}}).values()))
     console.print(f"measure it    python -m latent_rl.evaluate {command}", soft_wrap=True, markup=False)
     return report
+
+
+def chosen_in_words(
+    puzzle: Puzzle, validation: Sequence[Sequence[Point]], test: Sequence[Sequence[Point]]
+) -> list[str]:
+    """What one would choose on validation puzzles, from the points of all models there and on test puzzles."""
+    from latent_rl.measuring import Choice, average
+    from latent_rl.reporting.tradeoff import choice_in_words
+
+    if not all(validation):
+        return [f"{puzzle.name} has no validation puzzles: no price is chosen"]
+    return choice_in_words(Choice.of(average(validation), average(test)))
 
 
 class Lesson(NamedTuple):
@@ -158,21 +176,34 @@ def open_lesson(path: Path, overrides: Sequence[str], options: argparse.Namespac
     return Lesson(trained, config, puzzle, cli.instances_to_test(trained, config, puzzle, options.puzzles))
 
 
-def teach_and_measure(lesson: Lesson, costs: Sequence[float]) -> tuple[list[Point], HaltingPolicy, dict[str, Any]]:
-    """Learn a policy for every price, and measure all of them and the simple rules; the policy is the first one."""
+def teach_and_measure(
+    lesson: Lesson, costs: Sequence[float], puzzles: int | None
+) -> tuple[list[Point], list[Point], HaltingPolicy, dict[str, Any]]:
+    """Learn a policy for every price, and measure all of them and the simple rules, on test and validation puzzles.
+
+    The policy is the first one; without a validation split, the second list is empty.
+    """
     from latent_rl.measuring import Ledger, measure_policy, measure_rules
     from latent_rl.training import teach
 
     trained, config, puzzle, instances = lesson
+    validation = None
+    if puzzle.has_validation:
+        count = None if puzzles is None else min(puzzles, len(puzzle.instances("validation")))
+        validation = cli.instances_to_test(trained, config, puzzle, count, "validation")
     ledger = Ledger()
     ledger.watch(trained.reasoner.network)
     taught = teach(trained, puzzle, config, costs, ledger, cli.progress_bar)
-    points = [
-        measure_policy(trained, policy, cost, puzzle, instances, config, ledger)
-        for cost, policy in zip(costs, taught.policies, strict=True)
-    ]
-    points += measure_rules(trained, puzzle, instances, config, ledger)
-    return points, taught.policies[0], taught.metrics
+
+    def measure(split: Instances) -> list[Point]:
+        points = [
+            measure_policy(trained, policy, cost, puzzle, split, config, ledger)
+            for cost, policy in zip(costs, taught.policies, strict=True)
+        ]
+        return points + measure_rules(trained, puzzle, split, config, ledger)
+
+    points = measure(instances)
+    return points, [] if validation is None else measure(validation), taught.policies[0], taught.metrics
 
 
 def choose_folders(models: Sequence[TrainedModel], out: Path | None) -> tuple[Path, list[Path]]:

@@ -13,6 +13,7 @@ from latent_rl.config import (
     DEFAULT_PRESET,
     Config,
     dump,
+    idle_settings,
     load_config,
     load_resolved,
     named_code,
@@ -22,6 +23,7 @@ from latent_rl.config import (
 from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
+    from latent_rl.envs import Split
     from latent_rl.reporting.mlflow_run import NullTracker
     from latent_rl.storage import Evaluation, Summary
     from latent_rl.training import Progress, Run
@@ -78,7 +80,7 @@ def train(config: Config, run_dir: Path | None = None, *, resume: bool = False, 
 def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
     """Go on with a run until its budget is spent, measure it, and leave in the run directory what it has come to."""
     from latent_rl.reporting.mlflow_run import start_tracking
-    from latent_rl.reporting.run_results import evaluation_metrics, training_metrics
+    from latent_rl.reporting.run_results import training_metrics
     from latent_rl.storage import write_text
     from latent_rl.training import Every, Interruption, Progress, explained, refuse_divergence, save, weighted_sum
 
@@ -96,6 +98,8 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
         # Only now: a store that is refused leaves nothing behind, and a run that it was to go on with as it was.
         write_text(run_dir / "config.yaml", dump(config))
         progress.say(describe(run, run_dir))
+        if not run.puzzle.has_validation:
+            progress.say(f"{run.puzzle.name} has no validation split: it is measured at the end only, on test puzzles")
         while run.budget_share < 1.0 and not interruption.requested:
             with clock, explained(run):
                 batch = next(collection)
@@ -110,11 +114,9 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
             if chart_due.due(updates):
                 refuse_divergence(run)
                 tracker.metrics(training_metrics(batch, metrics, run.spent), updates)
-            # The last evaluation of all is the one on all test puzzles, below.
+            # Test puzzles are met once, when nothing is left to be chosen: below.
             if evaluation_due.due(updates if config.evaluation.points is None else share) and share < 1.0:
-                evaluation = measure(run, config.evaluation.puzzles)
-                tracker.metrics(evaluation_metrics(evaluation, run.spent, config.baseline_passes_per_puzzle), updates)
-                progress.evaluated(run.spent, evaluation)
+                validate(run, tracker, progress, config.evaluation.puzzles)
             if save_due.due(clock.seconds):
                 refuse_divergence(run)
                 with noting(unsaved := []):
@@ -141,7 +143,7 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
 
 
 def finish(run: Run, run_dir: Path, tracker: NullTracker, progress: Progress, unwritten: list[str]) -> Summary:
-    """Measure a run on all test puzzles and leave the result, as far as it can be written.
+    """Measure a run on all validation and test puzzles and leave the result, as far as it can be written.
 
     Args:
         run: its training is over and saved.
@@ -154,24 +156,25 @@ def finish(run: Run, run_dir: Path, tracker: NullTracker, progress: Progress, un
         NotAllWrittenError: if a part could not be written.
     """
     from latent_rl.measuring import hold_vote
-    from latent_rl.reporting.run_results import evaluation_metrics, result_figures, save_figures
+    from latent_rl.reporting.run_results import result_figures, save_figures, test_metrics
     from latent_rl.storage import PENDING_FILE, write_text
 
-    progress.say(f"measuring on all {len(run.puzzle.instances('test'))} test puzzles")
     saved = not unwritten
-    spent, evaluation = run.spent, measure(run)
+    validation = validate(run, tracker, progress)
+    progress.say(f"measuring on all {len(run.puzzle.instances('test'))} test puzzles")
+    spent, evaluation = run.spent, measure(run, "test")
     election = hold_vote(run.learner.averaged_reasoner, run.puzzle, run.config, run.ledger)
-    progress.evaluated(spent, evaluation)
+    progress.evaluated(spent, evaluation, "test")
     model_file = run_dir / "checkpoint" / "model.pt"
-    summary = summarize(run, evaluation, election.pass_at if election else {}, model_file, tracker.run_id)
+    pass_at = election.pass_at if election else {}
+    summary = summarize(run, evaluation, validation, pass_at, model_file, tracker.run_id)
     with noting(unwritten):
         write_text(run_dir / PENDING_FILE, "")
     with noting(unwritten):
         run.history.write(run_dir)
     with noting(unwritten):
         tracker.artifact(summary.write(run_dir))
-    baseline = run.config.baseline_passes_per_puzzle
-    tracker.metrics(evaluation_metrics(evaluation, spent, baseline, election), spent.updates)
+    tracker.metrics(test_metrics(evaluation, run.config.baseline_passes_per_puzzle, election), spent.updates)
     with noting(unwritten):
         for path in save_figures(result_figures(run, evaluation, election), run_dir):
             tracker.artifact(path, "figures")
@@ -195,27 +198,45 @@ def noting(unwritten: list[str]) -> Iterator[None]:
         unwritten.append(f"cannot write {error.filename}: {error.strerror}")
 
 
-def measure(run: Run, puzzles: int | None = None) -> Evaluation:
-    """Measure the averaged weights on the first `puzzles` test puzzles (all of them if None), and remember it."""
+def validate(run: Run, tracker: NullTracker, progress: Progress, puzzles: int | None = None) -> Evaluation | None:
+    """Measure on the first `puzzles` validation puzzles, or all of them, and tell of it; None if there are none."""
+    from latent_rl.reporting.run_results import evaluation_metrics
+
+    if not run.puzzle.has_validation:
+        return None
+    found, spent = measure(run, "validation", puzzles), run.spent
+    tracker.metrics(evaluation_metrics(found, spent, run.config.baseline_passes_per_puzzle), spent.updates)
+    progress.evaluated(spent, found, "validation")
+    return found
+
+
+def measure(run: Run, split: Split, puzzles: int | None = None) -> Evaluation:
+    """Measure the averaged weights on the first `puzzles` of a split (all of them if None), and remember it."""
+    from latent_rl.envs import instances_of
     from latent_rl.measuring import evaluate
 
     found = evaluate(
         run.learner.averaged_reasoner,
         run.puzzle,
-        run.puzzle.instances("test")[:puzzles],
+        instances_of(run.puzzle, split)[:puzzles],
         max_steps=run.config.env.max_steps,
         batch_size=run.config.evaluation.batch_size,
         ledger=run.ledger,
         halting=run.halting.rule,
     )
-    run.history.add(run.spent, found)
+    run.history.add(run.spent, found, split)
     return found
 
 
 def summarize(
-    run: Run, found: Evaluation, pass_at: dict[str, float], model_file: Path, mlflow_run_id: str | None
+    run: Run,
+    found: Evaluation,
+    validation: Evaluation | None,
+    pass_at: dict[str, float],
+    model_file: Path,
+    mlflow_run_id: str | None,
 ) -> Summary:
-    """The summary of a run whose final evaluation is `found`."""
+    """The summary of a run whose final evaluations are `found`, on test puzzles, and `validation`."""
     from latent_rl.storage import Summary
 
     return Summary.of(
@@ -228,6 +249,7 @@ def summarize(
         device=str(run.device),
         parameters=count_parameters(run),
         pass_at=pass_at,
+        validation={} if validation is None else validation.accuracies,
         checkpoint=str(model_file),
         mlflow_run_id=mlflow_run_id,
     )
@@ -274,6 +296,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         config = load_resolved(options.resume / "config.yaml", options.overrides)
     else:
         config = load_config(options.config, options.overrides)
+        for key, reason in idle_settings(config, options.overrides).items():
+            cli.warn(f"{key} changes nothing in this training: {reason}")
     problem = None
     try:
         summary = train(config, options.resume, resume=options.resume is not None, init=options.init)

@@ -13,13 +13,15 @@ from latent_rl.envs import Instances, Puzzle, Split
 class Backwards(Puzzle):
     """`length` letters in a row; the answer is the same letters from right to left.
 
-    All words of the alphabet, in an order that `seed` decides: the first `train` of them, then `test` others.
+    All words of the alphabet, in an order that `seed` decides: the first `train` of them, then `test` others, then
+    `validation` others.
     """
 
     grid_shape = (1, 4)
     symbols = "_abcde"
+    has_validation = True
 
-    def __init__(self, train: int = 40, test: int = 10, seed: int = 0, length: int = 4) -> None:
+    def __init__(self, train: int = 40, test: int = 10, seed: int = 0, length: int = 4, validation: int = 15) -> None:
         self.name = f"backwards-{length}"
         self.grid_shape = (1, length)
         letters = torch.arange(1, self.vocab_size)
@@ -27,7 +29,8 @@ class Backwards(Puzzle):
         words = words[(words != words.flip(-1)).any(-1)]  # a palindrome is its own answer
         words = words[torch.randperm(len(words), generator=torch.Generator().manual_seed(seed))]
         everything = Instances.of(words, words.flip(-1))
-        self._instances = {"train": everything[:train], "test": everything[train : train + test]}
+        others = everything[train + test : train + test + validation]
+        self._instances = {"train": everything[:train], "test": everything[train : train + test], "validation": others}
 
     def instances(self, split: Split) -> Instances:
         return self._instances[split]

@@ -6,7 +6,7 @@ a collector) at `T` steps each, in their order.
 | key | shape | dtype | |
 | --- | --- | --- | --- |
 | `features` | `[N, T, F]` | float32 | `HaltingFeatures` after the step |
-| `open` | `[N, T]` | bool | whether there was a choice at all; false where the environment had ended the episode |
+| `open` | `[N, T]` | bool | whether the agent alone chose; false where the episode is over or may be ended by others |
 | `halt`, `halt_log_prob` | `[N, T]` | int64, float32 | what was chosen, and how likely; absent if not yet chosen |
 | `next`, `features` | `[N, T, F]` | float32 | after the step that follows |
 | `next`, `reward` | `[N, T, 1]` | float32 | of that step, if the agent goes on; stopping earns nothing |
@@ -43,19 +43,24 @@ def decisions_of_episodes(features: Tensor, rewards: Tensor) -> TensorDict:
     return TensorDict(values, done.shape)
 
 
-def decisions_of_steps(steps: TensorDictBase) -> TensorDict:
+def decisions_of_steps(steps: TensorDictBase, max_steps: int) -> TensorDict:
     """The decisions `[N, T]` in collected steps `[N, T + 1]`; the last step only shows what the one before it led to.
 
+    After step `max_steps` there is no choice: the episode is over. Nor is there one in an episode that the answer key
+    ends as soon as it is solved, `ends_when_solved`, not even where it was not: there the choice to stop at a solved
+    answer would be recorded and the choice to go on would not, nor what it led to, so that going on would be
+    judged by unsolved answers alone and look far better than it is.
+
     Args:
-        steps: holds `features`, `halt`, `halt_log_prob` `[N, T + 1]`, and under `next` `reward` and `done`
-            `[N, T + 1, 1]`.
+        steps: holds `features`, `halt`, `halt_log_prob`, `step`, `ends_when_solved` `[N, T + 1]`, and under `next`
+            `reward` `[N, T + 1, 1]`.
+        max_steps: steps of an episode.
     """
-    # The environment ended the episode, not the agent: there was no choice, and nothing follows.
-    over = steps["next", "done"].squeeze(-1) & ~steps["halt"].bool()
+    is_open = ~steps["ends_when_solved"] & (steps["step"] + 1 < max_steps)
     chosen = steps.select("features", "halt", "halt_log_prob")[:, :-1]
     following = {"features": steps["features"][:, 1:], "reward": steps["next", "reward"][:, 1:]}
-    following["done"] = over[:, 1:].unsqueeze(-1)
-    return TensorDict({**chosen, "open": ~over[:, :-1], "next": following}, chosen.batch_size)
+    following["done"] = ~is_open[:, 1:].unsqueeze(-1)
+    return TensorDict({**chosen, "open": is_open[:, :-1], "next": following}, chosen.batch_size)
 
 
 class HaltingLearner:
@@ -106,7 +111,11 @@ class HaltingLearner:
 
         Returns:
             Means over the gradient steps of what the loss reports, and `halt_share`, the share of stops; detached.
+            Nothing if no decision, or a single one, is open: the policy stays as it is.
         """
+        # Of a single one there is no spread to normalise the advantage by.
+        if decisions["open"].sum() < 2:
+            return {}
         self.policy.observe(decisions["features"])
         with torch.no_grad(), set_exploration_type(ExplorationType.RANDOM):
             batch = decisions.copy()

@@ -1,7 +1,9 @@
 """What an update minimises: TorchRL loss modules over batches of recursion steps."""
 
+from latent_rl.agents.losses.answer_policy import AnswerPolicyLoss
 from latent_rl.agents.losses.base import RecursionLoss
 from latent_rl.agents.losses.continue_value import ContinueValueLoss
+from latent_rl.agents.losses.givens import GivensLoss
 from latent_rl.agents.losses.policy_improvement import PolicyImprovementLoss
 from latent_rl.agents.losses.return_value import ReturnHead, ReturnValueLoss
 from latent_rl.agents.losses.right_cells import count_right
@@ -10,6 +12,8 @@ from latent_rl.agents.options import find
 
 LOSSES: dict[str, type[RecursionLoss]] = {
     "policy": PolicyImprovementLoss,
+    "answer": AnswerPolicyLoss,
+    "givens": GivensLoss,
     "solved": SolvedValueLoss,
     "return": ReturnValueLoss,
     "continue": ContinueValueLoss,
@@ -28,7 +32,9 @@ def loss_class(name: str) -> type[RecursionLoss]:
 
 __all__ = [
     "LOSSES",
+    "AnswerPolicyLoss",
     "ContinueValueLoss",
+    "GivensLoss",
     "PolicyImprovementLoss",
     "RecursionLoss",
     "ReturnHead",

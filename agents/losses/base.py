@@ -7,18 +7,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from tensordict import TensorDictBase
+from tensordict.utils import NestedKey
 from torch import Tensor, nn
 from torchrl.objectives import LossModule
 
+from latent_rl.agents.answering import AnswerPolicy
 from latent_rl.agents.network import RecursiveReasoner
 from latent_rl.agents.options import check_options
 
 _STEP = "RecursionPolicy writes it when it takes a step, with the graph if one is kept, and when it replays one"
+_SAMPLED = "RecursionPolicy writes it if it samples answers (answers.group)"
+_JUDGE = "GroupJudge writes it, of answers that were sampled (answers.group)"
 _WRITERS = {
     "logits": _STEP,
     "q": _STEP,
     "answer": _STEP,
     "next_y": _STEP,
+    "free": _JUDGE,
+    "group_worth": _JUDGE,
+    "group": _SAMPLED,
+    "group_log_prob": _SAMPLED,
     "value_target": "ReturnValueLoss.prepare writes it, from whole trajectories (collector.mode=replay)",
 }
 """Who writes a key, by its default name; all others are the environment's."""
@@ -31,27 +39,31 @@ class RecursionLoss(LossModule):
     returns under `loss_*` is minimised, everything else is detached and charted. No loss runs the network: it reads
     what taking the step has written, and a key that is missing is an error.
 
-    The constructor may ask for `reasoner` (to read one of its heads) and for the keyword `max_steps`, steps of an
-    episode (S). Its other keyword-only parameters are the options that a configuration sets, checked against their
-    types; none can be called `weight`, which every loss has in a configuration.
+    The constructor may ask for `reasoner` (to read one of its heads), for `answers` (the distribution that answers are
+    sampled from, where they are) and for the keyword `max_steps`, steps of an episode (S). Its other keyword-only
+    parameters are the options that a configuration sets, checked against their types; none can be called `weight`,
+    which every loss has in a configuration.
 
     The parameters that a loss is given are used as they are: there is no second, functional set, because nothing here
     is trained against a lagging copy.
     """
 
     @classmethod
-    def from_reasoner(cls, reasoner: RecursiveReasoner, *, max_steps: int, **options: Any) -> RecursionLoss:
+    def from_reasoner(
+        cls, reasoner: RecursiveReasoner, *, max_steps: int, answers: AnswerPolicy | None = None, **options: Any
+    ) -> RecursionLoss:
         """The loss for a reasoner, on its device.
 
         Args:
             reasoner: the network that learns.
             max_steps: steps of an episode (S).
+            answers: the distribution that answers are sampled from; None if they are not.
             **options: the keyword-only parameters of the constructor.
 
         Raises:
             OptionError: an unknown option, or one of the wrong type.
         """
-        run = {"reasoner": reasoner, "max_steps": max_steps}
+        run = {"reasoner": reasoner, "max_steps": max_steps, "answers": answers}
         asked = inspect.signature(cls.__init__).parameters
         given = {name: value for name, value in run.items() if name in asked}
         return cls(**given, **cls.check_options(options)).to(reasoner.initial_y.device)
@@ -80,7 +92,17 @@ class RecursionLoss(LossModule):
         Raises:
             KeyError: it is missing; the message says who writes it.
         """
-        key = getattr(self.tensor_keys, name)
+        return self._read(tensordict, name, getattr(self.tensor_keys, name))
+
+    def read_next(self, tensordict: TensorDictBase, name: str) -> Tensor:
+        """The same, of what stands under `"next"`: what the step led to.
+
+        Raises:
+            KeyError: it is missing; the message says who writes it.
+        """
+        return self._read(tensordict, name, ("next", getattr(self.tensor_keys, name)))
+
+    def _read(self, tensordict: TensorDictBase, name: str, key: NestedKey) -> Tensor:
         value = tensordict.get(key, None)
         if value is None:
             writer = _WRITERS.get(name, "the environment writes it")

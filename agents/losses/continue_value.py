@@ -1,4 +1,4 @@
-"""The continue value: will the answer be right in the end if the agent goes on thinking."""
+"""The continue value: will the answer be solved in the end if the agent goes on thinking."""
 
 from __future__ import annotations
 
@@ -10,30 +10,39 @@ from tensordict import TensorDict, TensorDictBase
 from tensordict.utils import NestedKey
 
 from latent_rl.agents.losses.base import RecursionLoss
-from latent_rl.agents.losses.right_cells import count_right
 from latent_rl.agents.network import RecursiveReasoner
+from latent_rl.agents.targets import IGNORE
 
 
 class ContinueValueLoss(RecursionLoss):
-    """Teach the second output of the q head whether the answer will be right at the end of the episode.
+    """Teach the second output of the q head whether the answer will be solved after the last of `max_steps` steps.
 
-    TD(0) on a collected step: what `q[..., 1]` says of the latents before the step should be what it says after it,
-    or, if the step was the episode's last, whether the answer is right. The continue logit of HRM (arXiv 2506.21734),
-    without the maximum over stopping: it values the policy that goes on. Only the head learns, no network pass is
-    spent. Before the first step there are no thoughts to judge: such rows do not count, nor do those without an answer.
+    The value of never stopping: `P(solved after step S | the latents after step s, s < S)`, with nobody ending the
+    episode before, neither the agent nor the answer key. The continue logit of HRM (arXiv 2506.21734) without its
+    maximum over stopping.
+
+    TD(0) on a collected step: what `q[..., 1]` says of the latents before the step should be what it says after it, or,
+    after step S, whether the answer is solved. A stop that the agent chose is no end: its latents are valued like any
+    others. Episodes that the answer key may end (`env.terminate_on_solved`) do not count: of their solved states one
+    would never see whether they stay so, and all others would look worse than they are. Nor do rows before the
+    first step, where there are no thoughts to judge, and rows without an answer. Only the head learns, no network pass
+    is spent.
 
     Args:
         reasoner: the network that has the head.
+
+    Keyword Args:
+        max_steps: steps of an episode (S).
 
     Examples:
         >>> import torch
         >>> from tensordict import TensorDict
         >>> from latent_rl.agents import ContinueValueLoss, ReasonerConfig, RecursiveReasoner
         >>> reasoner = RecursiveReasoner(ReasonerConfig(vocab_size=5, seq_len=16, width=32, heads=2))
-        >>> answer, done = torch.randint(1, 5, (8, 16)), torch.ones(8, 1, dtype=torch.bool)
-        >>> batch = TensorDict({"y": torch.randn(8, 17, 32), "next_y": torch.randn(8, 17, 32), "answer": answer,
-        ...     "solution": answer, "step": torch.ones(8, dtype=torch.int64), "next": {"done": done}}, [8])
-        >>> ContinueValueLoss(reasoner)(batch)["loss_continue"].backward()
+        >>> batch = TensorDict({"y": torch.randn(8, 17, 32), "next_y": torch.randn(8, 17, 32),
+        ...     "solution": torch.randint(1, 5, (8, 16)), "step": torch.ones(8, dtype=torch.int64),
+        ...     "ends_when_solved": torch.zeros(8, dtype=torch.bool), "next": {"solved": torch.rand(8) < 0.5}}, [8])
+        >>> ContinueValueLoss(reasoner, max_steps=6)(batch)["loss_continue"].backward()
     """
 
     @dataclass
@@ -44,31 +53,33 @@ class ContinueValueLoss(RecursionLoss):
             y: float32 `[*B, P + L, D]`, before the step. Default `"y"`.
             next_y: float32 `[*B, P + L, D]`, after it. Default `"next_y"`.
             step: int64 `[*B]`, steps taken before this one. Default `"step"`.
-            answer, solution: int64 `[*B, L]`. Defaults of the same name.
-            done: bool `[*B, 1]`, under `"next"`. Default `"done"`.
+            solution: int64 `[*B, L]`. Default `"solution"`.
+            ends_when_solved: bool `[*B]`, whether the answer key may end the episode. Default `"ends_when_solved"`.
+            solved: bool `[*B]`, under `"next"`. Default `"solved"`.
         """
 
         y: NestedKey = "y"
         next_y: NestedKey = "next_y"
         step: NestedKey = "step"
-        answer: NestedKey = "answer"
         solution: NestedKey = "solution"
-        done: NestedKey = "done"
+        ends_when_solved: NestedKey = "ends_when_solved"
+        solved: NestedKey = "solved"
 
     default_keys = _AcceptedKeys
     tensor_keys: _AcceptedKeys
 
     out_keys = ["loss_continue"]
 
-    def __init__(self, reasoner: RecursiveReasoner) -> None:
+    def __init__(self, reasoner: RecursiveReasoner, *, max_steps: int) -> None:
         super().__init__()
         self.reasoner = reasoner
+        self.max_steps = max_steps
 
     @property
     def in_keys(self) -> list[NestedKey]:
         """What a batch must hold."""
         keys = self.tensor_keys
-        return [keys.y, keys.next_y, keys.step, keys.answer, keys.solution, ("next", keys.done)]
+        return [keys.y, keys.next_y, keys.step, keys.solution, keys.ends_when_solved, ("next", keys.solved)]
 
     def forward(self, tensordict: TensorDictBase) -> TensorDict:
         """The loss, a scalar, of a batch of any shape.
@@ -76,13 +87,14 @@ class ContinueValueLoss(RecursionLoss):
         Raises:
             KeyError: the batch lacks a key.
         """
-        right, counted = count_right(self.read(tensordict, "answer"), self.read(tensordict, "solution"))
+        step = self.read(tensordict, "step")
         logit = self._logit(self.read(tensordict, "y"))
         with torch.no_grad():
-            over = tensordict["next", self.tensor_keys.done].squeeze(-1)
             later = self._logit(self.read(tensordict, "next_y")).sigmoid()
-            target = torch.where(over, (right == counted).to(logit.dtype), later)
-        counts = (self.read(tensordict, "step") > 0) & (counted > 0)
+            solved = self.read_next(tensordict, "solved").to(logit.dtype)
+            target = torch.where(step + 1 >= self.max_steps, solved, later)
+        answered = (self.read(tensordict, "solution") != IGNORE).any(-1)
+        counts = (step > 0) & answered & ~self.read(tensordict, "ends_when_solved")
         loss = F.binary_cross_entropy_with_logits(logit, target, reduction="none")
         return TensorDict({"loss_continue": (loss * counts).sum() / counts.sum().clamp(min=1)}, batch_size=[])
 

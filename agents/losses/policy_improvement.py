@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from tensordict import TensorDict, TensorDictBase
 from tensordict.utils import NestedKey
@@ -13,22 +12,11 @@ from torch import Tensor
 
 from latent_rl.agents.losses.base import RecursionLoss
 from latent_rl.agents.losses.right_cells import count_right
+from latent_rl.agents.stablemax import Kind, stablemax_logits
 from latent_rl.agents.targets import IGNORE, Targets, make_targets
 
 
-def stablemax_logits(logits: Tensor) -> Tensor:
-    """Logits whose softmax is the stablemax of `logits`.
-
-    Stablemax (Prieto et al., arXiv 2501.04697; used by TRM and DIS) normalises `s(x) = x + 1` for `x >= 0`,
-    `1 / (1 - x)` otherwise, in place of `exp(x)`. This returns `log s(x) = sign(x) log(1 + |x|)`, in float64 as in the
-    official code, or float32 on devices without float64 (MPS).
-    """
-    x = logits if logits.device.type == "mps" else logits.double()
-    # Each branch sees only its own half line, so that the other's gradient cannot turn into 0 * inf.
-    return torch.where(x < 0, -torch.log1p(-x.clamp(max=0)), torch.log1p(x.clamp(min=0)))
-
-
-def cell_cross_entropy(logits: Tensor, targets: Tensor, kind: Literal["stablemax", "softmax"] = "stablemax") -> Tensor:
+def cell_cross_entropy(logits: Tensor, targets: Tensor, kind: Kind = "stablemax") -> Tensor:
     """Cross-entropy of every cell, `[*B, L]`, 0 where the target is `IGNORE`; float64 for stablemax, else float32.
 
     Args:
@@ -102,7 +90,7 @@ class PolicyImprovementLoss(RecursionLoss):
         *,
         max_steps: int,
         targets: Targets = "terminal",
-        cross_entropy: Literal["stablemax", "softmax"] = "stablemax",
+        cross_entropy: Kind = "stablemax",
         step_weights: Literal["uniform", "linear"] = "uniform",
     ) -> None:
         super().__init__()

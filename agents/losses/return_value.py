@@ -15,6 +15,7 @@ from torchrl.objectives import ValueEstimators
 from torchrl.objectives.utils import default_value_kwargs, distance_loss
 from torchrl.objectives.value import GAE, TD0Estimator, TD1Estimator, TDLambdaEstimator, ValueEstimatorBase
 
+from latent_rl.agents.answering import AnswerPolicy
 from latent_rl.agents.losses.base import RecursionLoss
 from latent_rl.agents.network import Linear, RecursiveReasoner
 from latent_rl.agents.options import OptionError, nearest
@@ -124,7 +125,9 @@ class ReturnValueLoss(RecursionLoss):
         self.make_value_estimator(kind, **{key: discount[key] for key in discount if key in default_value_kwargs(kind)})
 
     @classmethod
-    def from_reasoner(cls, reasoner: RecursiveReasoner, *, max_steps: int, **options: Any) -> ReturnValueLoss:
+    def from_reasoner(
+        cls, reasoner: RecursiveReasoner, *, max_steps: int, answers: AnswerPolicy | None = None, **options: Any
+    ) -> ReturnValueLoss:
         """The loss of a `ReturnHead` on a reasoner's latents; see `RecursionLoss.from_reasoner`."""
         options = cls.check_options(options)
         return cls(ReturnHead(reasoner.config.width).to(reasoner.initial_y.device), **options)

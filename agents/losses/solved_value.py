@@ -1,8 +1,9 @@
-"""The solved value: is the answer right now (TRM's q head)."""
+"""The solved value: is the answer solved right now (TRM's q head)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch.nn.functional as F
 from tensordict import TensorDict, TensorDictBase
@@ -15,15 +16,18 @@ from latent_rl.agents.network import RecursiveReasoner
 
 
 class SolvedValueLoss(RecursionLoss):
-    """Teach the q head whether the answer of a step is exactly right (TRM's halting loss, arXiv 2510.04871).
+    """Teach the q head whether the answer of a step is solved (TRM's halting loss, arXiv 2510.04871).
 
-    Binary cross-entropy of `q[..., 0]` against "the answer equals the solution in every cell that counts"; a row in
-    which nothing counts is right, as in the official code. Rows are averaged. The official loss head adds half of it.
+    Binary cross-entropy of `q[..., 0]` against what the environment says of the step's answer: solved by the puzzle's
+    rule, or, where a puzzle has none, equal to the key. Reward and search mean the same. With `judged_by="key"` the
+    target is TRM's own, "the answer equals the solution in every cell that counts", which calls an answer wrong that
+    obeys the rule but is not the one written down; a row in which nothing counts is right, as in the official code.
+    Rows are averaged. The official loss head adds half of it.
 
     Reads `q` with its graph. With `stop_gradient` it reads the head on the stored `next_y` instead, so that only the
     head learns.
 
-    Returns `loss_value`, and without gradient `value_accuracy`: how often `q >= 0` agrees with being right, over rows
+    Returns `loss_value`, and without gradient `value_accuracy`: how often `q >= 0` agrees with the target, over rows
     with at least one counted cell.
 
     Args:
@@ -31,6 +35,7 @@ class SolvedValueLoss(RecursionLoss):
 
     Keyword Args:
         stop_gradient: keep the loss out of the trunk.
+        judged_by: `"rule"`, what the environment calls solved, or `"key"`.
 
     Examples:
         >>> import torch
@@ -38,7 +43,7 @@ class SolvedValueLoss(RecursionLoss):
         >>> from latent_rl.agents import ReasonerConfig, RecursiveReasoner, SolvedValueLoss
         >>> reasoner = RecursiveReasoner(ReasonerConfig(vocab_size=5, seq_len=16, width=32, heads=2))
         >>> batch = TensorDict({"next_y": torch.randn(8, 17, 32), "answer": torch.randint(1, 5, (8, 16)),
-        ...     "solution": torch.randint(1, 5, (8, 16))}, [8])
+        ...     "solution": torch.randint(1, 5, (8, 16)), "next": {"solved": torch.rand(8) < 0.5}}, [8])
         >>> SolvedValueLoss(reasoner, stop_gradient=True)(batch)["loss_value"].backward()
     """
 
@@ -51,28 +56,40 @@ class SolvedValueLoss(RecursionLoss):
             answer: int64 `[*B, L]`. Default `"answer"`.
             solution: int64 `[*B, L]`. Default `"solution"`.
             next_y: float32 `[*B, P + L, D]`, with `stop_gradient`. Default `"next_y"`.
+            solved: bool `[*B]`, under `"next"`, judged by the rule. Default `"solved"`.
         """
 
         q: NestedKey = "q"
         answer: NestedKey = "answer"
         solution: NestedKey = "solution"
         next_y: NestedKey = "next_y"
+        solved: NestedKey = "solved"
 
     default_keys = _AcceptedKeys
     tensor_keys: _AcceptedKeys
 
     out_keys = ["loss_value", "value_accuracy"]
 
-    def __init__(self, reasoner: RecursiveReasoner, *, stop_gradient: bool = False) -> None:
+    def __init__(
+        self,
+        reasoner: RecursiveReasoner,
+        *,
+        stop_gradient: bool = False,
+        judged_by: Literal["rule", "key"] = "rule",
+    ) -> None:
         super().__init__()
+        if judged_by not in ("rule", "key"):
+            raise ValueError(f'judged_by must be "rule" or "key", got {judged_by!r}')
         self.reasoner = reasoner
         self.stop_gradient = stop_gradient
+        self.judged_by = judged_by
 
     @property
     def in_keys(self) -> list[NestedKey]:
         """What a batch must hold."""
         keys = self.tensor_keys
-        return [keys.next_y if self.stop_gradient else keys.q, keys.answer, keys.solution]
+        judge = [("next", keys.solved)] if self.judged_by == "rule" else []
+        return [keys.next_y if self.stop_gradient else keys.q, keys.answer, keys.solution, *judge]
 
     def forward(self, tensordict: TensorDictBase) -> TensorDict:
         """The loss and its metric, scalars, of a batch of any shape.
@@ -83,7 +100,7 @@ class SolvedValueLoss(RecursionLoss):
         """
         q, solution = self._halt_logit(tensordict), self.read(tensordict, "solution")
         right, counted = count_right(self.read(tensordict, "answer"), solution)
-        solved = right == counted
+        solved = right == counted if self.judged_by == "key" else self.read_next(tensordict, "solved")
         if q.shape != solved.shape:
             raise ValueError(
                 f"halt logits of shape {tuple(q.shape)} and solution of shape {tuple(solution.shape)} do not fit"

@@ -17,7 +17,7 @@ from latent_rl.envs.arc.canvas import Augmentation, crop, decode, encode, turned
 from latent_rl.envs.arc.renderer import ArcRenderer
 from latent_rl.envs.arc.tasks import COLOURS, LARGEST_SIDE, MINI, Pair, Task, read_tasks
 from latent_rl.envs.arc.vote import ArcVote
-from latent_rl.envs.options import Seed
+from latent_rl.envs.options import Count, Seed
 from latent_rl.envs.puzzle import IGNORE, PAD, Instances, Puzzle, PuzzleError, Split
 from latent_rl.envs.vote import Question
 
@@ -26,6 +26,8 @@ CORNER_SHARE = 0.25
 augmented task in the corner."""
 
 MOST_AUGMENTATIONS = 100_000
+
+_MOST_VALIDATION = 100
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +43,12 @@ class Arc(Puzzle):
 
     The training split holds the demonstrations of all tasks and the test pairs of those in `train`; the test split the
     test inputs of those in `test`. A pair of the test split is never trained on, even if it stands in another task.
+
+    The validation split asks what the test split asks: test inputs of tasks whose demonstrations are trained on. It has
+    the test pairs of some tasks in `train`, which are not trained on then. (A whole task held out could not be answered
+    by anybody: its embedding would not have been learned.) Where there are only tasks to be tested on, it could only be
+    made of what the test needs; so there is none by default, and `validation` asks for the last demonstration of some.
+
     Test outputs may be missing, as on Kaggle: their solutions are `IGNORE` in every cell.
 
     View `k` of a task is its image under the symmetry and the permutation of colours (0 stays) that `k` and `seed`
@@ -58,6 +66,8 @@ class Arc(Puzzle):
         side: cells of a side of the canvas; smaller than 30 is faster and takes tasks of smaller grids only.
         names: keep these tasks of `test` only.
         allow_leak: train on tasks of `test` if `train` holds them too.
+        validation: tasks of which the validation split has pairs, drawn with `seed`: by default a tenth of those in
+            `train`, at most 100. Without `train`, tasks of `test` that keep at least two demonstrations; by default 0.
 
     Raises:
         PuzzleError: on values out of range and, once data are asked for, if they are missing or malformed, a grid does
@@ -76,6 +86,7 @@ class Arc(Puzzle):
         side: int = LARGEST_SIDE,
         names: Sequence[str] | None = None,
         allow_leak: bool = False,
+        validation: Count | None = None,
     ) -> None:
         if not 1 <= side <= LARGEST_SIDE:
             raise PuzzleError(f"arc: side must be 1 to {LARGEST_SIDE}, got {side!r}")
@@ -89,6 +100,10 @@ class Arc(Puzzle):
         self._sources = (_listed(test), _listed(train))
         self._names = None if names is None else list(names)
         self._allow_leak = allow_leak
+        if validation is not None and validation < 0:
+            raise PuzzleError(f"{self.name}: validation must be at least 0, got {validation}")
+        self._validation = validation
+        self._seed = seed
 
     @property
     def num_puzzle_ids(self) -> int:
@@ -117,8 +132,13 @@ class Arc(Puzzle):
         ]
 
     def instances(self, split: Split) -> Instances:
-        """The pairs to learn from, or the test inputs; each as view 0 of its task."""
-        return self._sets[("train", "test").index(split)]
+        """The pairs to learn from, or those held out, or the test inputs; each as view 0 of its task."""
+        return self._sets[split]
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether pairs are held out for validation."""
+        return len(self._sets["validation"]) > 0
 
     def is_solved(self, inputs: Tensor, answers: Tensor) -> Tensor:
         """False: whether an answer is right, an ARC task does not tell without its key."""
@@ -237,22 +257,63 @@ class Arc(Puzzle):
                     )
 
     @cached_property
-    def _sets(self) -> tuple[Instances, Instances]:
+    def _sets(self) -> dict[Split, Instances]:
         tested, trained = self._read
         place = {name: number for number, name in enumerate(self.tasks)}
         held_back = {_content(pair) for task in tested.values() for pair in task.tests}
+        held_out = [(name, pair) for name, pair in self._held_out if _content(pair) not in held_back]
+        held_back |= {_content(pair) for _, pair in held_out}
         pairs = [(place[task.name], pair) for task in tested.values() for pair in task.demonstrations]
         pairs += [(place[task.name], pair) for task in trained.values() for pair in (*task.demonstrations, *task.tests)]
         pairs = [(task, pair) for task, pair in pairs if pair.output is not None]
         kept = pairs if self._allow_leak else [(task, pair) for task, pair in pairs if _content(pair) not in held_back]
         if len(kept) < len(pairs):
-            logger.info("%s: %d training pairs left out, they are test pairs too", self.name, len(pairs) - len(kept))
+            logger.info(
+                "%s: %d training pairs left out, they are test or validation pairs", self.name, len(pairs) - len(kept)
+            )
         if not kept:
             raise PuzzleError(f"{self.name}: no training pairs but those of the test split")
         tests = [(place[task.name], pair) for task in tested.values() for pair in task.tests]
-        return self._encoded(kept), self._encoded(tests)
+        validation = [(place[name], pair) for name, pair in held_out]
+        return {
+            "train": self._encoded(kept),
+            "validation": self._encoded(validation),
+            "test": self._encoded(tests),
+        }
+
+    @property
+    def _held_out(self) -> list[tuple[str, Pair]]:
+        """The pairs for validation, with the names of their tasks, in the order of the tasks."""
+        tested, trained = self._read
+        # Of a task that is tested on too nothing is held out that the test does not hold back anyway.
+        candidates = {
+            name: [pair for pair in task.tests if pair.output is not None]
+            for name, task in trained.items()
+            if name not in tested
+        }
+        where = "train"
+        if not trained:
+            where = "test, with more than two demonstrations"
+            candidates = {
+                name: [task.demonstrations[-1]] for name, task in tested.items() if len(task.demonstrations) > 2
+            }
+        candidates = {name: pairs for name, pairs in candidates.items() if pairs}
+        wanted = self._validation
+        if wanted is None:
+            wanted = min(_MOST_VALIDATION, len(candidates) // 10) if trained else 0
+        if wanted > len(candidates):
+            raise PuzzleError(
+                f"{self.name}: validation asks for {wanted} tasks, there are {len(candidates)} in {where}"
+            )
+        # A stream of its own beside that of the views.
+        drawn = np.random.default_rng([self._seed, 1]).permutation(len(candidates))[:wanted]
+        names = [list(candidates)[number] for number in sorted(drawn)]
+        return [(name, pair) for name in names for pair in candidates[name]]
 
     def _encoded(self, pairs: list[tuple[int, Pair]]) -> Instances:
+        if not pairs:
+            none = torch.empty(0, self.seq_len, dtype=torch.int64)
+            return Instances(none, none, torch.empty(0, dtype=torch.int64))
         unknown = torch.full((self.seq_len,), PAD)
         solutions = torch.stack(
             [unknown if pair.output is None else encode(pair.output, self.side) for _, pair in pairs]

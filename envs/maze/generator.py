@@ -7,6 +7,8 @@ of the wanted length are looked at closer.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import torch
 
@@ -32,11 +34,17 @@ class TooFewMazesError(Exception):
 
 
 def generate(
-    rows: int, columns: int, count: int, min_path: int, unique: bool, rng: np.random.Generator
+    rows: int,
+    columns: int,
+    count: int,
+    min_path: int,
+    unique: bool,
+    rng: np.random.Generator,
+    known: Collection[bytes] = frozenset(),
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mazes whose shortest path has at least `min_path` moves, all different, also if turned or mirrored.
 
-    With `unique`, no maze has a second shortest path.
+    With `unique`, no maze has a second shortest path. `known` holds mazes that are not wanted, as `canonical` has them.
 
     Returns:
         bool `[count, rows, columns]` walls, int64 `[count, 2]` cells of start and goal in reading order, and
@@ -56,7 +64,9 @@ def generate(
             continue
         walls, ends, paths = _goals_and_paths(walls, start, min_path, unique, rng)
         for maze in zip(walls, ends, paths, strict=True):
-            found.setdefault(_canonical(*maze[:2]), maze)
+            key = canonical(*maze[:2])
+            if key not in known:
+                found.setdefault(key, maze)
     walls, ends, paths = (np.stack(parts) for parts in zip(*list(found.values())[:count], strict=True))
     return walls, ends, paths
 
@@ -140,7 +150,7 @@ def _goals_and_paths(
     return walls, ends, paths
 
 
-def _canonical(walls: np.ndarray, ends: np.ndarray) -> bytes:
+def canonical(walls: np.ndarray, ends: np.ndarray) -> bytes:
     """The same bytes for a maze and for all its images under the symmetries of its board."""
     board = walls.astype(np.uint8)
     board.ravel()[ends] = 2, 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from typing import Annotated
 
 import numpy as np
@@ -15,7 +16,7 @@ from latent_rl.envs.maze import generator as fields
 from latent_rl.envs.maze.paths import distances, neighbours
 from latent_rl.envs.options import Count, Seed
 from latent_rl.envs.puzzle import PAD, Instances, Puzzle, PuzzleError
-from latent_rl.envs.sources import CsvFiles, Generated
+from latent_rl.envs.sources import DEFAULT_VALIDATION, CsvFiles, Generated
 
 WALL, FLOOR, START, GOAL, PATH = 1, 2, 3, 4, 5
 """Tokens, as in the official data set; 0 is padding."""
@@ -37,7 +38,7 @@ class Maze(Puzzle):
     they are. Several shortest paths can be right: `is_solved` accepts each of them, `quality` compares with the key.
 
     Generated mazes have walls at random on 30 to 50% of the cells and at least `min_path` moves from S to G. No maze
-    of the test set is in the training set, nor is an image of one under the symmetries of the board. Maze-Hard, which
+    is in two of the three splits, nor is an image of one under the symmetries of the board. Maze-Hard, which
     was selected from such fields too, is `size=30, min_path=111` (its paths are longer than 110).
 
     Files are checked row by row: the alphabet, one S and one G, walls kept, a shortest path drawn.
@@ -56,6 +57,9 @@ class Maze(Puzzle):
         test_file: likewise.
         augment: whether `augment` transforms anything.
         cache_dir: where generated sets are kept, see `cache.cached`.
+        validation: validation mazes: to generate, after the others (default 1,000), or to hold out of `train_file`
+            (default 1,000, at most a tenth of the file): of its rows that `train` leaves over, else of those that it
+            takes. 0: none.
 
     Raises:
         PuzzleError: on values that fit no maze, and from `instances` on missing or malformed files or if mazes with so
@@ -78,6 +82,7 @@ class Maze(Puzzle):
         test_file: str | os.PathLike[str] | None = None,
         augment: bool = False,
         cache_dir: str | os.PathLike[str] | None = None,
+        validation: Count | None = None,
     ) -> None:
         if (rows is None) != (columns is None):
             raise PuzzleError(f"maze: {'columns' if columns is None else 'rows'} is missing; give both, or only size")
@@ -96,6 +101,8 @@ class Maze(Puzzle):
         for option, value in (("train", train), ("test", test), ("min_path", min_path)):
             if value is not None and value < 1:
                 raise PuzzleError(f"{self.name}: {option} must be at least 1, got {value}")
+        if validation is not None and validation < 0:
+            raise PuzzleError(f"{self.name}: validation must be at least 0, got {validation}")
         if min_path is not None and min_path > rows * columns:
             raise PuzzleError(f"{self.name}: min_path must be at most {rows * columns}, got {min_path}")
         self.min_path = rows + columns if min_path is None else min_path
@@ -111,6 +118,8 @@ class Maze(Puzzle):
                 version=fields.VERSION,
                 options={"min_path": self.min_path, "unique": unique},
                 cache_dir=cache_dir,
+                validation=DEFAULT_VALIDATION if validation is None else validation,
+                more=self._generate_more,
             )
         else:
             answer_tokens = self._tokens_by_character()
@@ -119,6 +128,7 @@ class Maze(Puzzle):
                 test_file,
                 train=train,
                 test=test,
+                validation=validation,
                 puzzle_name=self.name,
                 cell_count=self.seq_len,
                 question_tokens={symbol: token for symbol, token in answer_tokens.items() if token != PATH},
@@ -147,6 +157,26 @@ class Maze(Puzzle):
             moves = self._moves(board[candidates])
             solved[candidates] = moves == path[candidates].sum((1, 2)) + 1
         return solved
+
+    def violations(self, inputs: Tensor, answers: Tensor) -> Tensor:
+        """What is wrong with answers, float32 `[B]`.
+
+        Cells changed that are no floor, or to something that is no path; ends of the path that do not touch exactly
+        one other cell of it, and cells of the path that do not touch two: how many too few or too many. An answer
+        with nothing of this may still be too long, or hold a ring: that is 1.
+        """
+        board, drawn = (tokens.view(-1, *self.grid_shape) for tokens in (inputs, answers))
+        path = (drawn == PATH) & (board == FLOOR)
+        changed = (drawn != board) & ~path
+        ends = (board == START) | (board == GOAL)
+        touching = neighbours((path | ends).to(torch.uint8)).sum(0).long()
+        loose = torch.where(ends, (touching - 1).abs(), torch.where(path, (touching - 2).abs(), 0))
+        found = (changed + loose).flatten(1).sum(-1).float()
+        return torch.where(self.is_solved(inputs, answers), 0.0, found.clamp(min=1.0))
+
+    def free_cells(self, inputs: Tensor) -> Tensor:
+        """The floor, bool `[B, L]`."""
+        return inputs == FLOOR
 
     def augment(self, instances: Instances, generator: torch.Generator) -> Instances:
         """Each maze turned and mirrored at random: 8 symmetries of a square board, 4 of another."""
@@ -250,12 +280,23 @@ class Maze(Puzzle):
         return row, f"the answer draws no shortest path: {moves - 1} cells lead from S to G, it draws {drawn}"
 
     def _generate(self, train: int, test: int, rng: np.random.Generator) -> Instances:
+        return self._generated(train + test, rng, f"{train} + {test} mazes", "train or test")
+
+    def _generate_more(self, count: int, known: Instances, rng: np.random.Generator) -> Instances:
+        boards = known.inputs.view(-1, *self.grid_shape).numpy()
+        ends = torch.stack([(known.inputs == token).int().argmax(1) for token in (START, GOAL)], dim=1).numpy()
+        keys = {fields.canonical(board == WALL, end) for board, end in zip(boards, ends, strict=True)}
+        return self._generated(count, rng, f"{count} other mazes for validation", "or validation", keys)
+
+    def _generated(
+        self, count: int, rng: np.random.Generator, asked: str, lower: str, known: Collection[bytes] = frozenset()
+    ) -> Instances:
         try:
-            mazes = fields.generate(*self.grid_shape, train + test, self.min_path, self.unique, rng)
+            mazes = fields.generate(*self.grid_shape, count, self.min_path, self.unique, rng, known)
         except fields.TooFewMazesError as error:
             raise PuzzleError(
-                f"{self.name}: {train} + {test} mazes with a shortest path of at least {self.min_path} moves asked "
-                f"for, found {error.found} (the longest seen has {error.longest}); lower min_path, train or test"
+                f"{self.name}: {asked} with a shortest path of at least {self.min_path} moves asked for, found "
+                f"{error.found} (the longest seen has {error.longest}); lower min_path, {lower}"
             ) from error
         walls, ends, paths = (torch.from_numpy(part).flatten(1) for part in mazes)
         inputs = torch.where(walls, WALL, FLOOR).scatter(1, ends, torch.tensor([[START, GOAL]]).expand(len(ends), -1))

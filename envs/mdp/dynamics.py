@@ -38,8 +38,10 @@ class State:
     answer: Tensor
     step: Tensor
     quality: Tensor
+    violations: Tensor
     solved: Tensor
     episode_seed: Tensor
+    ends_when_solved: Tensor
 
     @property
     def observation(self) -> dict[str, Tensor]:
@@ -133,6 +135,7 @@ class Dynamics:
         """The first state of episodes on `instances` (`B` of them), with seeds int64 `[B]`."""
         batch = len(instances)
         answer = instances.inputs
+        standing = self.standing(instances.inputs, answer, instances.solution)
         return State(
             inputs=instances.inputs,
             solution=instances.solution,
@@ -142,10 +145,25 @@ class Dynamics:
             z=self.initial_z.repeat(batch, 1, 1),
             answer=answer,
             step=torch.zeros_like(instances.puzzle_id),
-            quality=self.puzzle.quality(answer, instances.solution),
-            solved=self.puzzle.judge(instances.inputs, answer, instances.solution),
+            **standing._asdict(),
             episode_seed=episode_seed,
+            ends_when_solved=self.ends_when_solved(episode_seed),
         )
+
+    def standing(self, inputs: Tensor, answer: Tensor, solution: Tensor) -> Standing:
+        """How far answers are, each of the arguments int64 `[B, L]`."""
+        if self.puzzle.has_rule:
+            violations = self.puzzle.violations(inputs, answer)
+            solved = violations == 0
+        else:
+            solved = self.puzzle.judge(inputs, answer, solution)
+            violations = (~solved).float()
+        return Standing(self.puzzle.quality(answer, solution), solved, violations)
+
+    def ends_when_solved(self, episode_seed: Tensor) -> Tensor:
+        """Which episodes, bool `[B]`, the answer key ends once they are solved: their seeds, int64 `[B]`, say so."""
+        # The upper 30 of the seed's 62 bits, as a uniform number in [0, 1).
+        return (episode_seed >> 32) < self.config.terminate_on_solved * 2**30
 
     def step(self, state: State, next_y: Tensor, next_z: Tensor, answer: Tensor, halt: Tensor) -> Transition:
         """One recursion step of every episode.
@@ -157,20 +175,13 @@ class Dynamics:
             answer: int64 `[B, L]`, the answer decoded from `next_y`.
             halt: int64 `[B]`, 1 to stop with this answer.
         """
-        solved = self.puzzle.judge(state.inputs, answer, state.solution)
-        after = Standing(self.puzzle.quality(answer, state.solution), solved)
+        after = self.standing(state.inputs, answer, state.solution)
         step = state.step + 1
-        terminated = halt == 1
-        share = self.config.terminate_on_solved
-        if share:
-            # The upper 30 of the seed's 62 bits, as a uniform number in [0, 1).
-            ends_when_solved = (state.episode_seed >> 32) < share * 2**30
-            terminated = terminated | (after.solved & ends_when_solved)
+        terminated = (halt == 1) | (after.solved & state.ends_when_solved)
         truncated = (step >= self.config.max_steps) & ~terminated
-        next_state = replace(
-            state, y=next_y, z=next_z, answer=answer, step=step, quality=after.quality, solved=after.solved
-        )
-        reward = self.config.reward(Standing(state.quality, state.solved), after, self.config.passes_per_step)
+        before = Standing(state.quality, state.solved, state.violations)
+        next_state = replace(state, y=next_y, z=next_z, answer=answer, step=step, **after._asdict())
+        reward = self.config.reward(before, after, self.config.passes_per_step)
         return Transition(next_state, reward, terminated, truncated)
 
 

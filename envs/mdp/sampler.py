@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from latent_rl.envs.puzzle import Instances, Puzzle, PuzzleError, Split
+from latent_rl.envs.puzzle import Instances, Puzzle, PuzzleError, Split, instances_of
 
 
 class Sampler:
@@ -19,7 +19,7 @@ class Sampler:
 
     Args:
         puzzle: where the instances come from.
-        split: `"train"` or `"test"`.
+        split: `"train"`, `"validation"` or `"test"`.
         device: where instances are kept, and drawn to.
 
     Raises:
@@ -27,10 +27,8 @@ class Sampler:
     """
 
     def __init__(self, puzzle: Puzzle, split: Split, device: torch.device) -> None:
-        if split not in ("train", "test"):
-            raise PuzzleError(f"unknown split {split!r}; the splits are 'train' and 'test'")
         self._puzzle = puzzle
-        self._instances = puzzle.instances(split).to(device)
+        self._instances = instances_of(puzzle, split).to(device)
         if len(self._instances) == 0:
             raise PuzzleError(f"{puzzle.name}: the {split} split holds no instances")
         self._split = split

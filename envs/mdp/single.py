@@ -82,7 +82,9 @@ class LatentRecursionEnv(gymnasium.Env):
     | `solution` | int64 `[L]` | the answer key; `IGNORE` (-100) where a cell does not count |
     | `solved` | bool | whether the current answer obeys the puzzle's own rule and keeps its givens |
     | `quality` | float | how good the current answer is, in [0, 1] |
+    | `violations` | float | how much of the rule the current answer breaks; 0 if it is solved |
     | `episode_seed` | int | a 62-bit number, for whatever randomness must last an episode |
+    | `ends_when_solved` | bool | whether this episode terminates once it is solved, see `terminate_on_solved` |
 
     ## Arguments
 
@@ -90,7 +92,7 @@ class LatentRecursionEnv(gymnasium.Env):
     | --- | --- | --- |
     | `puzzle` | | a `Puzzle`, its class, where the class is (`"module:Class"`), or a Gymnasium id |
     | `config` | `None` | an `MDPConfig`; the arguments from `width` on are its fields and, if given, come before it |
-    | `split` | `"train"` | which instances to draw: `"train"` or `"test"` |
+    | `split` | `"train"` | which instances to draw: `"train"`, `"validation"` or `"test"` |
     | `render_mode` | `None` | `"ansi"`: `render()` returns the puzzle and the current answer as text |
     | `width` | 64 | width `D` of the latents |
     | `positions` | 1 | puzzle-embedding positions `P` in front of the cells; 0 if unused |

@@ -172,6 +172,11 @@ class LatentRecursionVectorEnv(VectorEnv):
             ValueError: if the state was saved with other shapes, other instances or on another kind of device.
         """
         episodes = {_NAMES_BEFORE.get(name, name): value for name, value in state["episodes"].items()}
+        if "ends_when_solved" not in episodes and "episode_seed" in episodes:  # saved before there was such a key
+            episodes["ends_when_solved"] = self.dynamics.ends_when_solved(episodes["episode_seed"])
+        if "violations" not in episodes and {"inputs", "answer", "solution"} <= episodes.keys():
+            texts = (episodes[name] for name in ("inputs", "answer", "solution"))
+            episodes["violations"] = self.dynamics.standing(*texts).violations
         names = {field.name for field in fields(State)}
         if episodes.keys() != names:
             different = ", ".join(sorted(episodes.keys() ^ names))

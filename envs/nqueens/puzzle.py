@@ -15,11 +15,12 @@ from torch.nn import functional as F
 from latent_rl.envs.nqueens.solver import all_solutions, can_complete, random_solutions
 from latent_rl.envs.options import Count, Seed
 from latent_rl.envs.puzzle import Instances, Puzzle, PuzzleError
-from latent_rl.envs.sources import Generated
+from latent_rl.envs.sources import Generated, default_held_out
 
 EMPTY, QUEEN = 1, 2
 
 _GENERATOR_VERSION = 1
+_DEFAULT_VALIDATION = 200
 _ENUMERATED = 10
 """Largest board on which all solutions, and all partial boards, are listed: 724 solutions, 0.7 million subsets."""
 
@@ -46,6 +47,9 @@ class NQueens(Puzzle):
         test: boards to test on, all different from the former.
         seed: of the random draw.
         cache_dir: where the boards are kept; default: `LATENT_RL_CACHE`, else `~/.cache/latent_rl`.
+        validation: boards to choose by, default 200. Up to 10x10 they are held out of those in `train`, at most a tenth
+            of them by default: boards with few or many queens are all taken, and what is left over has none of them.
+            On larger boards they are drawn after the others. 0: none.
 
     Raises:
         PuzzleError: on a size or a count out of range; from `instances`, if fewer boards exist than are asked for.
@@ -60,11 +64,17 @@ class NQueens(Puzzle):
         test: Count = 200,
         seed: Seed = 0,
         cache_dir: str | os.PathLike[str] | None = None,
+        validation: Count | None = None,
     ) -> None:
         if size < 4:
             raise PuzzleError(f"nqueens: size must be at least 4, smaller boards have no partial solution; got {size}")
         if train < 1 or test < 1:
             raise PuzzleError(f"nqueens: train and test must be at least 1, got {train} and {test}")
+        if validation is not None and validation < 0:
+            raise PuzzleError(f"nqueens: validation must be at least 0, got {validation}")
+        enumerated = size <= _ENUMERATED
+        if validation is None:
+            validation = default_held_out(train, _DEFAULT_VALIDATION) if enumerated else _DEFAULT_VALIDATION
         self.name = f"nqueens-{size}x{size}"
         self.grid_shape = (size, size)
         self.source = Generated(
@@ -76,6 +86,8 @@ class NQueens(Puzzle):
             version=_GENERATOR_VERSION,
             options={"size": size},
             cache_dir=cache_dir,
+            validation=validation,
+            more=None if enumerated else self._generate_more,
         )
 
     def _generate(self, train: int, test: int, rng: np.random.Generator) -> Instances:
@@ -91,6 +103,17 @@ class NQueens(Puzzle):
         keys = torch.from_numpy(_boards(solutions, np.ones_like(shown)))
         return Instances.of(torch.from_numpy(_boards(solutions, shown)), keys)
 
+    def _generate_more(self, count: int, known: Instances, rng: np.random.Generator) -> Instances:
+        shown = {row.tobytes() for row in known.inputs.numpy()}
+        solutions, queens = _draw_searched(self.grid_shape[0], len(known) + count, rng)
+        boards, keys = _boards(solutions, queens), _boards(solutions, np.ones_like(queens))
+        fresh = np.flatnonzero([board.tobytes() not in shown for board in boards])[:count]
+        if len(fresh) < count:
+            raise PuzzleError(
+                f"{self.name}: {count} other boards asked for, but only {len(fresh)} were found; lower validation"
+            )
+        return Instances.of(torch.from_numpy(boards[fresh]), torch.from_numpy(keys[fresh]))
+
     def is_solved(self, inputs: Tensor, answers: Tensor) -> Tensor:
         """Whether answers hold exactly N queens, none attacking another, and every queen that was given."""
         size = self.grid_shape[0]
@@ -101,6 +124,26 @@ class NQueens(Puzzle):
         straight = (board.sum(1) == 1).all(-1) & (board.sum(2) == 1).all(-1)
         falling, rising = _antidiagonal_sums(board.flip(-1)), _antidiagonal_sums(board)
         return complete & keeps & straight & (falling <= 1).all(-1) & (rising <= 1).all(-1)
+
+    def violations(self, inputs: Tensor, answers: Tensor) -> Tensor:
+        """What is wrong with answers, float32 `[B]`.
+
+        Rows and columns without a queen, queens too many in rows, columns and diagonals, given queens that are gone,
+        and cells that are neither empty nor a queen.
+        """
+        size = self.grid_shape[0]
+        queens = answers == QUEEN
+        board = queens.view(-1, size, size).long()
+        straight = ((board.sum(1) - 1).abs() + (board.sum(2) - 1).abs()).sum(-1)
+        diagonals = torch.cat((_antidiagonal_sums(board.flip(-1)), _antidiagonal_sums(board)), dim=-1)
+        crowded = (diagonals - 1).clamp(min=0).sum(-1)
+        gone = ((inputs == QUEEN) & ~queens).sum(-1)
+        neither = ((answers != EMPTY) & ~queens).sum(-1)
+        return (straight + crowded + gone + neither).float()
+
+    def free_cells(self, inputs: Tensor) -> Tensor:
+        """All cells without a given queen, bool `[B, L]`."""
+        return inputs != QUEEN
 
     def check_input(self, tokens: Tensor) -> None:
         """Raise `PuzzleError` if two given queens attack each other or the givens have no completion.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
@@ -20,7 +20,11 @@ _LEAST_YIELD = 0.002  # new puzzles a draw below which a range of blanks counts 
 
 
 def generate(
-    count: int, box_shape: BoxShape, blanks: tuple[int, int], rng: np.random.Generator
+    count: int,
+    box_shape: BoxShape,
+    blanks: tuple[int, int],
+    rng: np.random.Generator,
+    known: Collection[bytes] = frozenset(),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw different puzzles, each with exactly one solution.
 
@@ -33,6 +37,7 @@ def generate(
         box_shape: rows and columns of a box.
         blanks: least and greatest number of blanks, both included.
         rng: the only source of randomness.
+        known: puzzles that are not wanted, the bytes of their digits.
 
     Returns:
         Puzzles and solutions, digits uint8 `[count, L]`, 0 for a blank.
@@ -45,7 +50,7 @@ def generate(
     draws = new = 0
     size = box_shape[0] * box_shape[1]
     if low > size * size - _FEWEST_GIVENS[size]:
-        raise _exhausted(0, count, blanks)
+        raise _exhausted(0, count, blanks, bool(known))
     for solutions in _grids(box_shape, rng, batch=min(_BATCH, max(64, count + count // 8))):
         if len(puzzles) >= count:
             break
@@ -53,21 +58,22 @@ def generate(
         givens = _dig(solutions, targets, box_shape, rng)
         before = len(puzzles)
         for given, solution in zip(givens, solutions, strict=True):
-            if (given == 0).sum() >= low:
+            if (given == 0).sum() >= low and given.tobytes() not in known:
                 puzzles.setdefault(given.tobytes(), (given, solution))
         draws, new = draws + len(solutions), new + len(puzzles) - before
         if draws >= 5_000:
             if new < _LEAST_YIELD * draws and len(puzzles) < count:
-                raise _exhausted(len(puzzles), count, blanks)
+                raise _exhausted(len(puzzles), count, blanks, bool(known))
             draws = new = 0
     kept = list(puzzles.values())[:count]
     return np.stack([given for given, _ in kept]), np.stack([solution for _, solution in kept])
 
 
-def _exhausted(found: int, count: int, blanks: tuple[int, int]) -> PuzzleError:
+def _exhausted(found: int, count: int, blanks: tuple[int, int], beside_known: bool) -> PuzzleError:
+    others = "others " if beside_known else ""
     return PuzzleError(
-        f"{found} different puzzles with {blanks[0]} to {blanks[1]} blanks found where {count} were asked for; "
-        "ask for fewer puzzles or another range of blanks"
+        f"{found} different puzzles with {blanks[0]} to {blanks[1]} blanks found where {count} {others}were "
+        "asked for; ask for fewer puzzles or another range of blanks"
     )
 
 

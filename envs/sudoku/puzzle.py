@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from latent_rl.envs.options import Count, Seed
 from latent_rl.envs.puzzle import PAD, Instances, Puzzle, PuzzleError
 from latent_rl.envs.renderer import Renderer
-from latent_rl.envs.sources import CsvFiles, Generated
+from latent_rl.envs.sources import DEFAULT_VALIDATION, CsvFiles, Generated
 from latent_rl.envs.sudoku import generator as grids
 from latent_rl.envs.sudoku import solver
 from latent_rl.envs.sudoku.uniqueness import find_ambiguous
@@ -43,7 +44,8 @@ class Sudoku(Puzzle):
 
     Instances are generated, or read from files if `train_file` and `test_file` are given (checked row by row, and that
     each puzzle has one solution: minutes for ten thousands of the hardest known ones, but only the first time). Either
-    way no puzzle of the training set is in the test set. Generated puzzles have exactly one solution, and their grids
+    way no puzzle is in two of the three splits. The validation split is generated after the other two, or held out of
+    `train_file`. Generated puzzles have exactly one solution, and their grids
     come from the whole space of grids (see `generator`); different puzzles may share a grid, in 4x4 they must: there
     are only 288.
 
@@ -65,6 +67,8 @@ class Sudoku(Puzzle):
         check_uniqueness: whether puzzles from files must have one solution; False skips the search for others.
         augment: whether `augment` transforms anything.
         cache_dir: where generated sets are kept, see `cache.cached`.
+        validation: validation puzzles: to generate (default 1,000), or to hold out of `train_file` (default 1,000, at
+            most a tenth of the file): of its rows that `train` leaves over, else of those that it takes. 0: none.
 
     Raises:
         PuzzleError: on values that fit no Sudoku, and from `instances` on missing or malformed files.
@@ -82,6 +86,7 @@ class Sudoku(Puzzle):
         check_uniqueness: bool = True,
         augment: bool = False,
         cache_dir: str | os.PathLike[str] | None = None,
+        validation: Count | None = None,
     ) -> None:
         if size not in _BOX_SHAPES:
             raise PuzzleError(f"sudoku: size must be one of {', '.join(map(str, _BOX_SHAPES))}, got {size!r}")
@@ -104,6 +109,8 @@ class Sudoku(Puzzle):
         for split, count in (("train", train), ("test", test)):
             if count is not None and count < 1:
                 raise PuzzleError(f"{self.name}: {split} must be at least 1, got {count}")
+        if validation is not None and validation < 0:
+            raise PuzzleError(f"{self.name}: validation must be at least 0, got {validation}")
         self._augments = augment
         self._cache_dir = cache_dir
         if train_file is None:
@@ -116,6 +123,8 @@ class Sudoku(Puzzle):
                 version=grids.VERSION,
                 options={"blanks": list(self.blanks)},
                 cache_dir=cache_dir,
+                validation=DEFAULT_VALIDATION if validation is None else validation,
+                more=self._generate_more,
             )
         else:
             self.source = CsvFiles(
@@ -123,6 +132,7 @@ class Sudoku(Puzzle):
                 test_file,
                 train=train,
                 test=test,
+                validation=validation,
                 puzzle_name=self.name,
                 cell_count=self.seq_len,
                 question_tokens=self._tokens_by_character(),
@@ -144,6 +154,19 @@ class Sudoku(Puzzle):
         boxes = bits.view(-1, size // rows, rows, size // columns, columns).sum((2, 4))
         sums = torch.stack([board.sum(1), board.sum(2), boxes.flatten(1)], dim=1)
         return is_digit & keeps_givens & (sums == 2**size - 1).flatten(1).all(-1)
+
+    def violations(self, inputs: Tensor, answers: Tensor) -> Tensor:
+        """Digits missing from rows, columns and boxes, and givens that were not kept: float32 `[B]`."""
+        size, (rows, columns) = self.size, self.box_shape
+        digit = F.one_hot((answers - BLANK).clamp(0, size), size + 1)[..., 1:].bool().view(-1, size, size, size)
+        boxes = digit.view(-1, size // rows, rows, size // columns, columns, size).any(4).any(2)
+        present = digit.any(1).sum((1, 2)) + digit.any(2).sum((1, 2)) + boxes.sum((1, 2, 3))
+        changed = ((inputs != answers) & ~self.free_cells(inputs)).sum(-1)
+        return (3 * size * size - present + changed).float()
+
+    def free_cells(self, inputs: Tensor) -> Tensor:
+        """The blanks, bool `[B, L]`."""
+        return inputs == BLANK
 
     def augment(self, instances: Instances, generator: torch.Generator) -> Instances:
         """Boards under random symmetries of the rule: digits, bands, lines, diagonal; as given with `augment=False`."""
@@ -204,8 +227,14 @@ class Sudoku(Puzzle):
         return super()._tokens_by_character() | dict.fromkeys(_BLANK_CHARACTERS, BLANK)
 
     def _generate(self, train: int, test: int, rng: np.random.Generator) -> Instances:
+        return self._generated(train + test, rng)
+
+    def _generate_more(self, count: int, known: Instances, rng: np.random.Generator) -> Instances:
+        return self._generated(count, rng, {row.tobytes() for row in (known.inputs - BLANK).numpy().astype(np.uint8)})
+
+    def _generated(self, count: int, rng: np.random.Generator, known: Collection[bytes] = frozenset()) -> Instances:
         try:
-            boards = grids.generate(train + test, self.box_shape, self.blanks, rng)
+            boards = grids.generate(count, self.box_shape, self.blanks, rng, known)
         except PuzzleError as error:
             raise PuzzleError(f"{self.name}: {error}") from error
         return Instances.of(*(torch.from_numpy(digits.astype(np.int64)) + BLANK for digits in boards))

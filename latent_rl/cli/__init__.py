@@ -9,6 +9,7 @@ from latent_rl.cli.manners import (
     output_folder,
     run_program,
     submission_file,
+    warn,
     write_json,
 )
 from latent_rl.cli.models import (
@@ -55,5 +56,6 @@ __all__ = [
     "split_numbers",
     "split_settings",
     "submission_file",
+    "warn",
     "write_json",
 ]

@@ -71,6 +71,11 @@ def fail(message: str) -> NoReturn:
     raise SystemExit(2)
 
 
+def warn(message: str) -> None:
+    """Say in one line what a user may have meant otherwise, and go on."""
+    print(f"warning: {one_line(message)}", file=sys.stderr)
+
+
 def one_line(message: str) -> str:
     """A message without line breaks and control characters, at most `LONGEST_MESSAGE` characters."""
     line = " ".join(message.split())

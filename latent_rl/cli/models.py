@@ -18,7 +18,7 @@ from latent_rl.envs import PuzzleError
 from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
-    from latent_rl.envs import Instances, Puzzle
+    from latent_rl.envs import Instances, Puzzle, Split
     from latent_rl.storage import TrainedModel
 
 CHANGEABLE = (
@@ -87,8 +87,8 @@ def split_numbers(
 
 
 def add_puzzles_argument(parser: Parser) -> None:
-    """How many test puzzles: `--puzzles`."""
-    parser.add_argument("--puzzles", type=int, metavar="N", help="only the first N test puzzles")
+    """How many puzzles: `--puzzles`."""
+    parser.add_argument("--puzzles", type=int, metavar="N", help="only the first N puzzles of a split")
 
 
 def add_test_arguments(parser: Parser) -> None:
@@ -246,17 +246,22 @@ def check_same_puzzle(trained: TrainedModel, config: Config, puzzle: Puzzle) -> 
         raise UserError(f"{trained.path} has num_puzzle_ids={known}, {puzzle.name} {ids}")
 
 
-def instances_to_test(trained: TrainedModel, config: Config, puzzle: Puzzle, count: int | None) -> Instances:
-    """The first `count` test puzzles, or all of them.
+def instances_to_test(
+    trained: TrainedModel, config: Config, puzzle: Puzzle, count: int | None, split: Split = "test"
+) -> Instances:
+    """The first `count` puzzles of a split that a model was not trained on, or all of them.
 
     Raises:
         UserError: if there are fewer, or they are in files that the model names and the user does not.
-        PuzzleError: if other options than in training made test puzzles that the model was trained on.
+        PuzzleError: if there is no such split, or other options than in training made puzzles of it that the model was
+            trained on.
     """
+    from latent_rl.envs import instances_of
+
     refuse_left_out(trained, config)
-    instances = puzzle.instances("test")
+    instances = instances_of(puzzle, split)
     if count is not None and count > len(instances):
-        raise UserError(f"--puzzles {count}: the test split of {puzzle.name} has {len(instances)} puzzles")
+        raise UserError(f"--puzzles {count}: the {split} split of {puzzle.name} has {len(instances)} puzzles")
     own = own_config(trained, config)
     if config.env.options != own.env.options and not trained.official:
         _check_unseen(trained, own, instances)
@@ -272,7 +277,7 @@ def _check_unseen(trained: TrainedModel, own: Config, test: Instances) -> None:
             raise PuzzleError(f"{trained.path} names {' and '.join(lost)}, read only if you name the same")
         seen = build_puzzle(own).instances("train")
     except PuzzleError as error:
-        logging.warning("cannot check that the test puzzles are new to the model: %s", error)
+        logging.warning("cannot check that the puzzles are new to the model: %s", error)
         return
     check_disjoint(seen, test, f"what {trained.path} was trained on, and env.options as changed here")
 

@@ -1,5 +1,6 @@
 """The configuration of a run: its schema, and putting one together from files and the command line."""
 
+from latent_rl.config.idle import idle_settings
 from latent_rl.config.loading import (
     DEFAULT_PRESET,
     dump,
@@ -29,6 +30,7 @@ __all__ = [
     "complete",
     "dump",
     "flatten",
+    "idle_settings",
     "load_config",
     "load_resolved",
     "merge",

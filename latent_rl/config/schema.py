@@ -57,6 +57,8 @@ class RewardConfig(Section):
 
     pass_cost: Weight = Field(0.001, description="cost of one network pass, in units of quality")
     solve_bonus: Weight = Field(1.0, description="paid when an answer becomes solved")
+    quality_weight: Weight = Field(1.0, description="paid for cells that equal the answer key; 0: no key is read")
+    violation_cost: Weight = Field(0.0, description="price of each violation of the puzzle's rule")
 
 
 class EnvConfig(Section):
@@ -90,6 +92,16 @@ class NetworkConfig(Section):
     feed: Literal["puzzle", "answer"] = "puzzle"
 
 
+class AnswersConfig(Section):
+    """How training reads answers from logits; evaluation takes the likeliest. See latent_rl.agents.AnswerPolicy."""
+
+    group: Batch | None = Field(
+        None, description="answers sampled from the logits of each step, to learn from reward; none: the likeliest"
+    )
+    temperature: Number = Field(1.0, gt=0.0, le=100.0)
+    cross_entropy: Literal["stablemax", "softmax"] = "softmax"
+
+
 class LossTerm(Section):
     """One loss of the sum: its weight, and beside it the options of its class.
 
@@ -108,7 +120,7 @@ class LossTerm(Section):
 
 
 class LossConfig(Section):
-    """The learning rules (docs/design.md, section 6): `policy`, `solved`, `return`, `continue`, or `module:Class`."""
+    """The learning rules (docs/design.md, section 6), by their names in latent_rl.agents.LOSSES, or `module:Class`."""
 
     terms: dict[str, LossTerm | None] = Field(
         {"policy": LossTerm(), "solved": LossTerm(weight=0.5)}, description="losses by name; null is off"
@@ -190,11 +202,14 @@ class BudgetConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """How the model is measured on the test split, `max_steps` steps or to a learned stop, never to the answer key."""
+    """How the model is measured, `max_steps` steps or to a learned stop, never to the answer key.
+
+    During training on validation puzzles, at its end on all test puzzles too.
+    """
 
     every_updates: Positive = Field(500, description="updates between two evaluations during training")
     points: Million | None = Field(None, description="evaluations spread evenly over the budget, for every_updates")
-    puzzles: Positive | None = Field(None, description="test puzzles used during training; all of them if empty")
+    puzzles: Positive | None = Field(None, description="validation puzzles used during training; all of them if empty")
     batch_size: Million = 500
     views: Million = Field(
         1, description="ARC: augmented views of a test input that vote on its answer, if there are as many"
@@ -224,6 +239,7 @@ class Config(Section):
     baseline_passes_per_puzzle: Positive = Field(336, description="TRM's passes: 16 steps x 3 cycles x (6 + 1)")
     env: EnvConfig = EnvConfig()
     network: NetworkConfig = NetworkConfig()
+    answers: AnswersConfig = AnswersConfig()
     halting: HaltingConfig = HaltingConfig()
     loss: LossConfig = LossConfig()
     collector: CollectorConfig = CollectorConfig()

@@ -59,8 +59,42 @@ def complete(config: Config) -> Config:
         options = check_rule(config.halting.rule, config.halting.options)
     except OptionError as error:
         raise UserError(f"halting.rule={config.halting.rule}: {error}") from None
+    config = config.model_copy(update={"loss": LossConfig(terms=terms)})
+    _check_something_is_seen(config)
+    _check_answers_are_sampled(config)
     halting = config.halting.model_copy(update={"options": options})
-    return config.model_copy(update={"loss": LossConfig(terms=terms), "halting": halting})
+    return config.model_copy(update={"halting": halting})
+
+
+def _check_something_is_seen(config: Config) -> None:
+    """Refuse to learn from states that no episode comes to."""
+    always_ends = config.env.terminate_on_solved == 1.0
+    never = "but with env.terminate_on_solved=1 there is none"
+    if config.halting.rule == "learned":
+        if config.env.max_steps < 2:
+            raise UserError("halting.rule=learned: episodes of one step (env.max_steps=1) leave nothing to decide")
+        if always_ends:
+            raise UserError(f"halting.rule=learned learns from episodes that the answer key may not end, {never}")
+    if config.loss.weight("continue") and always_ends:
+        raise UserError(
+            f"loss.terms.continue learns from episodes that go on once they are solved, {never}; "
+            "loss.terms.continue=null leaves it out"
+        )
+
+
+def _check_answers_are_sampled(config: Config) -> None:
+    """Refuse to learn from sampled answers where there are none, or where none is better than another."""
+    policy = config.loss.terms.get("policy")
+    searches = policy is not None and policy.options.get("targets") == "search"
+    learns = {name: config.loss.terms.get(name) is not None for name in ("answer", "givens")}
+    asking = [f"loss.terms.{name} learns" for name, asked in learns.items() if asked]
+    asking += ["loss.terms.policy, targets search: they learn"] if searches else []
+    if not asking:
+        return
+    if config.answers.group is None:
+        raise UserError(f"{asking[0]} from sampled answers: set answers.group, the number drawn in each step")
+    if not config.env.reward.violation_cost and not config.env.reward.solve_bonus:
+        raise UserError("env.reward: without violation_cost and solve_bonus all answers are worth the same")
 
 
 def rule_context(config: Config, puzzle: Puzzle, policy: HaltingPolicy | None) -> RuleContext:
@@ -86,7 +120,7 @@ def rule_context(config: Config, puzzle: Puzzle, policy: HaltingPolicy | None) -
 
 def translate(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Values that a run of any version has written, fully resolved, in the keys of today."""
-    return _translate_loss(_translate_halting(values))
+    return _translate_judge(_translate_loss(_translate_halting(values)))
 
 
 def _translate_halting(values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -118,6 +152,16 @@ def _translate_loss(values: Mapping[str, Any]) -> Mapping[str, Any]:
     if value.get("continue_weight"):
         terms["continue"] = {"weight": value["continue_weight"]}
     return {**values, "loss": {"terms": terms}}
+
+
+def _translate_judge(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Before the solved value could choose its judge, it was the key; runs write all options out."""
+    loss = values.get("loss")
+    terms = loss.get("terms") if isinstance(loss, Mapping) else None
+    solved = terms.get("solved") if isinstance(terms, Mapping) else None
+    if not isinstance(solved, Mapping) or "judged_by" in solved:
+        return values
+    return {**values, "loss": {**loss, "terms": {**terms, "solved": {**solved, "judged_by": "key"}}}}
 
 
 def moved(key: str, value: Any) -> str | None:

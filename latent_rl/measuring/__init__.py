@@ -1,8 +1,8 @@
 """What a model can do and what it costs: the ledger of passes, evaluation, search, analysis, votes, comparison."""
 
 from latent_rl.measuring.analysis import ENOUGH_WITHIN, QUANTILES, Analysis, analyze
+from latent_rl.measuring.choosing import OWN_ACCURACY_TOLERANCE, cheapest
 from latent_rl.measuring.comparison import (
-    OWN_ACCURACY_TOLERANCE,
     Comparison,
     Metric,
     Run,
@@ -26,12 +26,13 @@ from latent_rl.measuring.plan import (
 from latent_rl.measuring.searching import SearchEvaluation, evaluate_search
 from latent_rl.measuring.solutions import Solutions, solve
 from latent_rl.measuring.stopping import has_continue_value, stopping_rule, value_head_is_trained
-from latent_rl.measuring.tradeoff import Averaged, Point, average, measure_policy, measure_rules
+from latent_rl.measuring.tradeoff import Averaged, Choice, Point, average, measure_policy, measure_rules
 from latent_rl.measuring.votes import Election, elect, hold_vote
 
 __all__ = [
     "Analysis",
     "Averaged",
+    "Choice",
     "Comparison",
     "ENOUGH_WITHIN",
     "Election",
@@ -54,6 +55,7 @@ __all__ = [
     "analyze",
     "average",
     "budget_overrides",
+    "cheapest",
     "check_same_settings",
     "differing_settings",
     "elect",

@@ -59,11 +59,11 @@ class Analysis:
         guidance_weights: weights w of the sweep.
         guided_accuracy_by_step, guided_cells_by_step: exact and cell accuracy of the guided readout of each step, one
             row a step and one column a weight. Only the readout is guided: the latents go on as they are.
-        reliability: the value head's "this answer is right" after every step, against the truth: one row a bin of
-            confidence, with the number of answers, their mean confidence, the share that was right, and the share
-            that was right after the last step, had one gone on.
+        reliability: the value head's "this answer is solved" after every step, against the truth: one row a bin of
+            confidence, with the number of answers, their mean confidence, the share that was solved, and the share
+            that was solved after the last step, had one gone on.
         calibration_error_by_step: expected calibration error of the answers after each step.
-        continue_reliability: the continue value ("it will be right in the end") after every step but the last, against
+        continue_reliability: the continue value ("it will be solved in the end") after every step but the last, against
             the truth, rows as in `reliability` with one outcome; empty if the model has not learned it.
     """
 
@@ -103,7 +103,7 @@ class Analysis:
 
     @property
     def continue_calibration_error(self) -> float | None:
-        """The same of the continue value, "it will be right in the end"; None if the model has not learned it."""
+        """The same of the continue value, "it will be solved in the end"; None if the model has not learned it."""
         return expected_calibration_error(self.continue_reliability) if self.continue_reliability else None
 
     @property
@@ -171,7 +171,7 @@ def analyze(
     found = {name: torch.cat([part[name] for part in parts], dim=1).double() for name in parts[0]}
     quantiles = found["margin"].quantile(torch.tensor(QUANTILES, dtype=torch.float64), dim=1)
 
-    sure, right = found["confidence"], found["exact"]
+    sure, right = found["confidence"], found["solved"]
     in_the_end = right[-1:].expand_as(right)
     dead = is_dead(found["margin"])
     # Before the first step nothing is answered.

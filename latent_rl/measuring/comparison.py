@@ -12,14 +12,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from latent_rl.measuring.choosing import cheapest
 from latent_rl.measuring.intervals import Estimate, Ratio, mean_interval, ratio_of_means, share_interval
 from latent_rl.storage import PENDING_FILE, SUMMARY_FILE, Evaluation, History, Milestone, Summary
 
 Metric = Literal["solved", "exact"]
 METRICS: tuple[Metric, ...] = ("solved", "exact")
-OWN_ACCURACY_TOLERANCE = 0.005
-"""How far below its final accuracy an earlier readout may lie to count as the same accuracy."""
-
 BASELINE = "trm"
 
 
@@ -50,28 +48,44 @@ class Run:
 
     def accuracy(self, metric: Metric) -> float:
         """Final accuracy on all test puzzles."""
-        return _accuracy(self.history[-1].evaluation, metric)
+        return _accuracy(self.reported, metric)
 
-    def readout(self, metric: Metric) -> list[tuple[float, float]]:
-        """(evaluation passes a puzzle, accuracy) if the answer were read after each recursion step."""
-        last = self.history[-1].evaluation
+    @property
+    def reported(self) -> Evaluation:
+        """The evaluation that counts: of the finished model, on all test puzzles."""
+        return self.history[-1].evaluation
+
+    @property
+    def curve(self) -> list[Milestone]:
+        """The evaluations on validation puzzles; see `chosen_on_test`."""
+        return History(self.history).curve
+
+    @property
+    def chosen_on_test(self) -> bool:
+        """Whether there are no validation puzzles to choose on: a run of an older version."""
+        return self.curve[-1].split == "test"
+
+    def readout(self, metric: Metric, found: Evaluation | None = None) -> list[tuple[float, float]]:
+        """(evaluation passes a puzzle, accuracy) if the answer were read after each recursion step; on test puzzles."""
+        last = self.reported if found is None else found
         accuracies = last.solved_by_step if metric == "solved" else last.accuracy_by_step
         # Older runs did not record it: they took all steps, at the same cost each.
         each = self.summary.eval_passes_per_puzzle / len(accuracies)
         passes = last.passes_by_step or [each * step for step in range(1, len(accuracies) + 1)]
         return list(zip(passes, accuracies, strict=True))
 
-    def passes_to_own_accuracy(self, metric: Metric) -> float:
-        """Fewest evaluation passes after which accuracy is within `OWN_ACCURACY_TOLERANCE` of the final one."""
-        enough = self.accuracy(metric) - OWN_ACCURACY_TOLERANCE
-        # Rounding must not decide whether exactly 0.5 points below counts.
-        return next(passes for passes, accuracy in self.readout(metric) if accuracy >= enough - 1e-9)
+    def stopped_early(self, metric: Metric) -> tuple[float, float]:
+        """(evaluation passes a puzzle, accuracy) on test puzzles after as few steps as validation puzzles allow.
+
+        There, accuracy is within `choosing.OWN_ACCURACY_TOLERANCE` of the final one.
+        """
+        there = self.curve[-1].evaluation
+        passes, accuracies = zip(*self.readout(metric, there), strict=True)
+        return self.readout(metric)[cheapest(passes, accuracies, _accuracy(there, metric))]
 
     def first_reaching(self, target: float, metric: Metric) -> Milestone | None:
-        """The first evaluation whose accuracy is at least the target, or None."""
-        return next(
-            (milestone for milestone in self.history if _accuracy(milestone.evaluation, metric) >= target), None
-        )
+        """The first evaluation on validation puzzles whose accuracy is at least the target, or None."""
+        return next((milestone for milestone in self.curve if _accuracy(milestone.evaluation, metric) >= target), None)
 
     def evaluation_speed(self) -> float:
         """Puzzles a second in evaluation: the median over the run's evaluations."""
@@ -108,6 +122,7 @@ class SchemeResult:
     cell_accuracy: Estimate
     eval_passes_per_puzzle: Estimate
     eval_passes_to_own_accuracy: Estimate
+    accuracy_stopped_early: Estimate
     train_passes_to_target: TargetCost
     train_seconds_to_target: TargetCost
     train_passes: Estimate
@@ -163,13 +178,14 @@ class Comparison:
                     "seed": run.seed,
                     "run_dir": str(run.run_dir),
                     "summary": run.summary.model_dump(),
+                    "chosen_on": "test" if run.chosen_on_test else "validation",
                     "curve": [
                         {
                             "train_passes": milestone.train_passes,
                             "train_seconds": milestone.train_seconds,
                             "accuracy": _accuracy(milestone.evaluation, self.metric),
                         }
-                        for milestone in run.history
+                        for milestone in run.curve
                     ],
                     "readout": [
                         {"eval_passes": passes, "accuracy": accuracy} for passes, accuracy in run.readout(self.metric)
@@ -197,6 +213,7 @@ def _result(scheme: str, runs: Sequence[Run], metric: Metric, target: float) -> 
     summaries = [run.summary for run in runs]
     puzzles = summaries[0].eval_puzzles
     reached = [run.first_reaching(target, metric) for run in runs]
+    early = [run.stopped_early(metric) for run in runs]
     exact = share_interval([summary.exact_accuracy for summary in summaries], puzzles)
     solved = share_interval([summary.solved_rate for summary in summaries], puzzles)
     return SchemeResult(
@@ -210,7 +227,8 @@ def _result(scheme: str, runs: Sequence[Run], metric: Metric, target: float) -> 
         # A mean over cells, not a share of puzzles: one seed has no binomial interval.
         cell_accuracy=mean_interval([summary.cell_accuracy for summary in summaries], within=(0.0, 1.0)),
         eval_passes_per_puzzle=_cost([summary.eval_passes_per_puzzle for summary in summaries]),
-        eval_passes_to_own_accuracy=_cost([run.passes_to_own_accuracy(metric) for run in runs]),
+        eval_passes_to_own_accuracy=_cost([passes for passes, _ in early]),
+        accuracy_stopped_early=share_interval([accuracy for _, accuracy in early], puzzles),
         train_passes_to_target=_target_cost(
             [None if found is None else float(found.train_passes) for found in reached]
         ),

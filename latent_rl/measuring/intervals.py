@@ -1,8 +1,8 @@
 """Means over seeds and ratios of means, with their 95% intervals.
 
-Over seeds they are Student's t intervals of the mean; one seed alone, or seeds that all agree, have the Wilson interval
-of the test puzzles for a share (which knows nothing of how runs differ) and none for costs. A ratio's interval is
-Welch's t on the logarithm (delta method), so that it needs two seeds a side.
+A share of puzzles has one method, see `share_interval`, that holds both how seeds differ and how few puzzles there are.
+A cost has Student's t interval of the mean over seeds, and none from one seed. A ratio's interval is Welch's t on the
+logarithm (delta method), so that it needs two seeds a side.
 """
 
 from __future__ import annotations
@@ -50,17 +50,32 @@ def mean_interval(values: Sequence[float], *, within: tuple[float, float] = (-ma
 
 
 def share_interval(shares: Sequence[float], puzzles: int) -> Estimate:
-    """Mean share of puzzles over seeds with its t interval.
+    """Mean share of puzzles over seeds, with an interval for how seeds differ and for how few puzzles there are.
 
-    One seed alone has Wilson's binomial interval instead, and so have seeds that agree, such as all at 100%: a t
-    interval of no width would claim that a million puzzles were tried.
+    The interval holds all true shares `x` with
+
+        (mean - x)^2  <=  z^2 x (1 - x) / N  +  t^2 s^2 / K
+
+    with `N` puzzles, `K` seeds, `s` their standard deviation, and the two-sided quantiles `z` of the normal and `t` of
+    Student's distribution with `K - 1` degrees of freedom. The first term is Wilson's (score interval, 1927): how far
+    the test set, which all seeds share, may be from all puzzles. The second is Student's: how far these seeds may be
+    from all seeds. They are independent, so their variances add up. Seeds that agree leave Wilson's interval, countless
+    puzzles Student's; of seeds with the same mean, those closer together never have the wider interval. The inequality
+    is quadratic in `x`. The spread of the seeds holds some of the puzzles' chance already, so that the
+    interval is rather too wide. One seed alone says nothing of how runs differ, and has the first term only.
+
+    Args:
+        shares: of each seed, in [0, 1].
+        puzzles: of the one test set that all of them met.
     """
-    if len(set(shares)) > 1:
-        return mean_interval(shares, within=(0.0, 1.0))
-    found = scipy.stats.binomtest(round(shares[0] * puzzles), puzzles).proportion_ci(CONFIDENCE, method="wilson")
-    whose = "of one seed" if len(shares) == 1 else f"because all {len(shares)} seeds agree"
-    method = f"binomial (Wilson) over {puzzles} puzzles {whose}"
-    return Estimate(list(shares), shares[0], float(found.low), float(found.high), method)
+    mean, seeds = statistics.fmean(shares), len(shares)
+    wilson = scipy.stats.norm.ppf((1 + CONFIDENCE) / 2) ** 2 / puzzles
+    student = 0.0 if seeds == 1 else _t(seeds - 1) ** 2 * statistics.variance(shares) / seeds
+    middle = (mean + wilson / 2) / (1 + wilson)
+    half = math.sqrt(max(0.0, middle**2 - (mean**2 - student) / (1 + wilson)))
+    low, high = max(0.0, float(middle - half)), min(1.0, float(middle + half))
+    of_seeds = f"and {seeds} seeds" if seeds > 1 else "of one seed"
+    return Estimate(list(shares), mean, low, high, f"score interval over {puzzles} puzzles {of_seeds}")
 
 
 def ratio_of_means(above: Sequence[float], below: Sequence[float]) -> Ratio:

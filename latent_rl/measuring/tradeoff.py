@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from latent_rl.agents import HaltingPolicy, HaltingRule, LearnedHalt
 from latent_rl.config import Config
 from latent_rl.envs import Instances, Puzzle
+from latent_rl.measuring.choosing import cheapest
 from latent_rl.measuring.evaluation import Evaluation, evaluate
 from latent_rl.measuring.intervals import Estimate, mean_interval, share_interval
 from latent_rl.measuring.ledger import Ledger
@@ -21,7 +22,7 @@ CONFIDENCES = (0.5, 0.9, 0.99, 0.999)
 
 @dataclass(frozen=True)
 class Point:
-    """One way to stop, measured on the test puzzles.
+    """One way to stop, measured on the puzzles of a split.
 
     Attributes:
         rule: a name of `latent_rl.agents.RULES`.
@@ -105,6 +106,41 @@ class Averaged:
 def average(by_model: Sequence[Sequence[Point]]) -> list[Averaged]:
     """The points of several models, which were measured in the same ways and order, averaged over the models."""
     return [Averaged.of(points) for points in zip(*by_model, strict=True)]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What one would choose on validation puzzles, and what that comes to on test puzzles.
+
+    Attributes:
+        policy: numbers of the chosen halting policy in both lists of points; None if no price is good enough.
+        best: the same of the cheapest way to stop of all.
+        full: of all steps.
+        validation, test: the points, in the same order.
+    """
+
+    policy: int | None
+    best: int
+    full: int
+    validation: list[Averaged]
+    test: list[Averaged]
+
+    @classmethod
+    def of(cls, validation: Sequence[Averaged], test: Sequence[Averaged]) -> Choice:
+        """The cheapest policy, and the cheapest of all, about as good on validation puzzles as all steps.
+
+        "About" is `choosing.OWN_ACCURACY_TOLERANCE` of the solved rate. Test puzzles have no say.
+        """
+        full = max(number for number, point in enumerate(validation) if point.rule == "never")
+        enough = validation[full].solved_rate.mean
+        policies = [number for number, point in enumerate(validation) if point.rule == "learned"]
+        chosen = []
+        for numbers in (policies, range(len(validation))):
+            passes = [validation[number].passes_per_puzzle.mean for number in numbers]
+            solved = [validation[number].solved_rate.mean for number in numbers]
+            found = cheapest(passes, solved, enough)
+            chosen.append(None if found is None else numbers[found])
+        return cls(*chosen, full, list(validation), list(test))
 
 
 def measure_policy(

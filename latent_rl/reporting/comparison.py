@@ -30,7 +30,7 @@ from latent_rl.measuring import (
 from latent_rl.reporting.comparison_figures import CAPTIONS, METRIC_NAMES, figures
 from latent_rl.reporting.files import make_folder, write
 from latent_rl.reporting.style import save
-from latent_rl.reporting.text import markdown_table, number, share, times
+from latent_rl.reporting.text import FEW_SEEDS, markdown_table, number, share, times
 
 REPORT_FILE, TABLE_FILE = "compare.json", "compare.md"
 
@@ -152,10 +152,18 @@ def notes(comparison: Comparison) -> list[str]:
     target = f"{comparison.target_accuracy:.1%}"
     lines = [
         f"Accuracy: share of the test puzzles {METRIC_NAMES[comparison.metric]} after the last recursion step. In "
-        f"brackets 95% intervals, for accuracy: {'; '.join(methods)}; for costs: t over seeds, none from one seed.",
-        f"Cost to {target}: at the first evaluation that reached it, so too high by one interval between evaluations "
-        "at most; a number only if every seed reached it.",
+        f"parentheses every seed, where there are at most {FEW_SEEDS}; in brackets 95% intervals, for accuracy: "
+        f"{'; '.join(methods)}; for costs: t over seeds, none from one seed.",
+        f"Cost to {target}: at the first evaluation on validation puzzles that reached it, so too high by one interval "
+        "between evaluations at most; a number only if every seed reached it.",
+        f"To within {100 * OWN_ACCURACY_TOLERANCE:g} points: as many steps as that takes on validation puzzles; passes "
+        "and accuracy then on test puzzles.",
     ]
+    if any(run.chosen_on_test for run in comparison.runs):
+        lines.append(
+            "Some runs were made by a version without validation puzzles: their curves, costs to a target and early "
+            "stops were chosen on test puzzles, and flatter."
+        )
     if comparison.ratios:
         lines.append(
             "Ratios: cost of the first scheme divided by that of the second, of the means above; intervals: Welch's t "
@@ -201,6 +209,7 @@ def _results(comparison: Comparison) -> Grid:
             f"… to within {100 * OWN_ACCURACY_TOLERANCE:g} points of its accuracy",
             lambda result: number(result.eval_passes_to_own_accuracy),
         ),
+        (f"  {METRIC_NAMES[comparison.metric]} then", lambda result: share(result.accuracy_stopped_early)),
         (f"training passes to {target}", lambda result: _target(result.train_passes_to_target)),
         (f"training seconds to {target}", lambda result: _target(result.train_seconds_to_target)),
         ("training passes in all", lambda result: number(result.train_passes)),

@@ -48,8 +48,8 @@ STYLES = (
 METRIC_NAMES = {"solved": "solved by the puzzle's rule", "exact": "exactly right"}
 
 CAPTIONS = {
-    "train_passes": "Accuracy against network passes spent on training",
-    "train_seconds": "Accuracy against seconds of training",
+    "train_passes": "Accuracy on validation puzzles against network passes spent on training",
+    "train_seconds": "Accuracy on validation puzzles against seconds of training",
     "eval_passes": "Accuracy against network passes spent on one test puzzle, the answer read after every step",
 }
 """The figures by name, in the order in which a report shows them."""
@@ -67,7 +67,7 @@ def figures(comparison: Comparison, schemes: Sequence[str]) -> dict[str, Figure]
 
 @styled
 def _training(comparison: Comparison, styles: Mapping[str, Style], cost: str) -> Figure:
-    figure = _figure(comparison, styles, lambda run: _curve(run, comparison.metric, cost))
+    figure = _figure(comparison, styles, lambda run: _curve(run, comparison.metric, cost), _split(comparison))
     (axes,) = figure.axes
     training_cost_axis(axes, cost)
     axes.axhline(comparison.target_accuracy, color=GREY, linewidth=1.0, zorder=1)
@@ -88,7 +88,7 @@ def _training(comparison: Comparison, styles: Mapping[str, Style], cost: str) ->
 @styled
 def _readout(comparison: Comparison, styles: Mapping[str, Style]) -> Figure:
     metric = comparison.metric
-    figure = _figure(comparison, styles, lambda run: run.readout(metric))
+    figure = _figure(comparison, styles, lambda run: run.readout(metric), "test")
     (axes,) = figure.axes
     axes.set_xscale("log")
     axes.set_xlabel("network passes spent on one test puzzle (logarithmic)")
@@ -112,7 +112,7 @@ def spread(curves: Sequence[Points]) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return places, values.mean(0), values.min(0), values.max(0)
 
 
-def _figure(comparison: Comparison, styles: Mapping[str, Style], curve: Callable[[Run], Points]) -> Figure:
+def _figure(comparison: Comparison, styles: Mapping[str, Style], curve: Callable[[Run], Points], split: str) -> Figure:
     # No wider, because it is shown at 800 px or less: text of 10 points stays readable.
     figure = Figure(figsize=(6.8, 4.2))
     axes = figure.subplots()
@@ -120,7 +120,7 @@ def _figure(comparison: Comparison, styles: Mapping[str, Style], curve: Callable
         curves = [curve(run) for run in comparison.runs if run.scheme == scheme]
         if curves:
             _draw(axes, scheme, style, curves)
-    share_axis(axes, f"test puzzles {METRIC_NAMES[comparison.metric]}")
+    share_axis(axes, f"{split} puzzles {METRIC_NAMES[comparison.metric]}")
     seeds = max((len({run.seed for run in comparison.runs if run.scheme == scheme}) for scheme in styles), default=0)
     axes.legend(
         loc="lower right",
@@ -148,10 +148,15 @@ def _draw(axes: Axes, scheme: str, style: Style, curves: Sequence[Points]) -> No
         axes.fill_between(places, low, high, color=style.colour, alpha=0.18, linewidth=0)
 
 
+def _split(comparison: Comparison) -> str:
+    """What the learning curves are of; of runs of an older version, test puzzles."""
+    return "test" if any(run.chosen_on_test for run in comparison.runs) else "validation"
+
+
 def _curve(run: Run, metric: Metric, cost: str) -> Points:
     accuracy = "solved_rate" if metric == "solved" else "exact_accuracy"
     # Of two evaluations at one moment (a run stopped on its last update evaluates again) the later one counts.
-    return sorted({getattr(point, cost): getattr(point.evaluation, accuracy) for point in run.history}.items())
+    return sorted({getattr(point, cost): getattr(point.evaluation, accuracy) for point in run.curve}.items())
 
 
 def _apart(places: Sequence[float], factor: float = 1.35) -> list[float]:

@@ -47,13 +47,14 @@ def accuracy_against_passes(history: Sequence[Milestone]) -> Figure:
     figure = Figure(figsize=(10.0, 4.2))
     left, right = figure.subplots(1, 2, sharey=True)
     found = [milestone.evaluation for milestone in history]
+    split = history[0].split if history else "validation"
     for axes, cost in ((left, "train_passes"), (right, "train_seconds")):
         spent = [getattr(milestone, cost) for milestone in history]
         axes.plot(spent, [one.cell_accuracy for one in found], "^:", color=ORANGE, label="cells right")
         solved = [one.solved_rate for one in found]
         axes.plot(spent, solved, "s-", color=GREEN, linewidth=3.5, label="solved by the puzzle's rule")
         axes.plot(spent, [one.exact_accuracy for one in found], "o--", color=BLUE, label="answer exactly right")
-        share_axis(axes)
+        share_axis(axes, f"share of {split} puzzles (or cells)")
         training_cost_axis(axes, cost)
     right.set_ylabel("")
     # Curves rise from left to right: the lower right corner is the one that stays free.

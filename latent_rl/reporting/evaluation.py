@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from latent_rl.measuring import Evaluation, SearchEvaluation
 
 
-def step_table(puzzle: str, found: Evaluation) -> Table:
+def step_table(puzzle: str, split: str, found: Evaluation) -> Table:
     """One row a recursion step."""
-    rows = Table(title=f"{puzzle}, {found.puzzles:,} test puzzles")
+    rows = Table(title=f"{puzzle}, {found.puzzles:,} {split} puzzles")
     for name in ("step", "exactly right", "solved", "cells right", "took it", "network passes"):
         rows.add_column(name, justify="right")
     for step in range(len(found.accuracy_by_step)):
@@ -29,12 +29,12 @@ def step_table(puzzle: str, found: Evaluation) -> Table:
     return rows
 
 
-def search_in_words(puzzle: str, found: SearchEvaluation, settings: Search, rule: str) -> str:
+def search_in_words(puzzle: str, split: str, found: SearchEvaluation, settings: Search, rule: str) -> str:
     """How was searched, with which stopping rule, and what it took."""
     how = "as many as needed of at most" if settings.adaptive else "always"
     limit = "" if settings.budget is None else f" and {settings.budget} network passes a puzzle"
     return (
-        f"{puzzle}, {found.puzzles:,} test puzzles\n"
+        f"{puzzle}, {found.puzzles:,} {split} puzzles\n"
         f"search: {how} {settings.trajectories} trajectories{limit}, noise {settings.noise:g}, chosen by "
         f"{settings.choose}, stopping rule {rule}\n"
         f"{found.trajectories_per_puzzle:.2f} trajectories and {found.steps_per_puzzle:.2f} steps a puzzle, at most "
@@ -52,13 +52,16 @@ def totals_in_words(found: Evaluation | SearchEvaluation, baseline: int) -> str:
     )
 
 
-def as_dict(found: Evaluation | SearchEvaluation, *, checkpoint: str, puzzle: str, baseline: int) -> dict[str, Any]:
+def as_dict(
+    found: Evaluation | SearchEvaluation, *, checkpoint: str, puzzle: str, split: str, baseline: int
+) -> dict[str, Any]:
     """The result for machines."""
     values = asdict(found)
     passes = values.pop("passes_per_puzzle")
     return {
         "checkpoint": checkpoint,
         "puzzle": puzzle,
+        "split": split,
         "eval_puzzles": values.pop("puzzles"),
         "exact_accuracy": found.exact_accuracy,
         "solved_rate": found.solved_rate,

@@ -21,11 +21,12 @@ from latent_rl.training import Run
 def training_metrics(batch: TensorDictBase, metrics: Mapping[str, Any], spent: Spent) -> dict[str, Any]:
     """`train/…` and `passes/…` after an update.
 
-    `train/reward` is the mean over the collected recursion steps, `train/solved` the share of solved puzzles among
+    `train/reward` and `train/violations` are means over the collected recursion steps, `train/solved` the share of solved puzzles among
     the episodes that ended in the batch (left out if none did), `train/episode_steps` their mean length.
     """
     values = {f"train/{name}": value for name, value in metrics.items()}
     values["train/reward"] = batch["next", "reward"].mean()
+    values["train/violations"] = batch["next", "violations"].mean()
     ended = batch["next", "done"].squeeze(-1)
     if ended.any():
         values["train/solved"] = batch["next", "solved"][ended].float().mean()
@@ -36,25 +37,17 @@ def training_metrics(batch: TensorDictBase, metrics: Mapping[str, Any], spent: S
     return {**values, **_passes(spent)}
 
 
-def evaluation_metrics(
-    found: Evaluation, spent: Spent, baseline: int, election: Election | None = None
-) -> dict[str, Any]:
-    """`eval/…`, `passes/…`, `savings/…` and, for every recursion step, `steps/…` after an evaluation.
+def evaluation_metrics(found: Evaluation, spent: Spent, baseline: int) -> dict[str, Any]:
+    """`eval/…`, `passes/…`, `savings/…` and, for every recursion step, `steps/…` after an evaluation on validation.
 
     Args:
         found: the evaluation.
         spent: what training had cost by then.
         baseline: network passes a puzzle of the schedule compared with.
-        election: the vote on the test inputs, if there was one.
     """
-    pass_at = {} if election is None else election.pass_at
     return {
-        "eval/exact_accuracy": found.exact_accuracy,
-        "eval/solved_rate": found.solved_rate,
-        "eval/cell_accuracy": found.cell_accuracy,
-        **{f"eval/{name.replace('@', '_at_')}": share for name, share in pass_at.items()},
+        **{f"eval/{name}": value for name, value in found.accuracies.items()},
         "eval/seconds": found.seconds,
-        "eval/puzzles": found.puzzles,
         **_passes(spent),
         "passes/eval_per_puzzle": found.passes_per_puzzle,
         "savings/vs_trm": baseline / found.passes_per_puzzle,
@@ -62,6 +55,24 @@ def evaluation_metrics(
         **{f"steps/exact_accuracy_{step:02d}": share for step, share in enumerate(found.accuracy_by_step, start=1)},
         **{f"steps/margin_{step:02d}": margin for step, margin in enumerate(found.margin_by_step, start=1)},
         **{f"steps/dead_share_{step:02d}": share for step, share in enumerate(found.dead_share_by_step, start=1)},
+    }
+
+
+def test_metrics(found: Evaluation, baseline: int, election: Election | None = None) -> dict[str, Any]:
+    """`test/…`, once, at the end of a run.
+
+    Args:
+        found: the evaluation on all test puzzles.
+        baseline: network passes a puzzle of the schedule compared with.
+        election: the vote on the test inputs, if there was one.
+    """
+    pass_at = {} if election is None else election.pass_at
+    return {
+        **{f"test/{name}": value for name, value in found.accuracies.items()},
+        **{f"test/{name.replace('@', '_at_')}": share for name, share in pass_at.items()},
+        "test/seconds": found.seconds,
+        "test/passes_per_puzzle": found.passes_per_puzzle,
+        "savings/vs_trm": baseline / found.passes_per_puzzle,
     }
 
 
@@ -74,7 +85,7 @@ def result_figures(run: Run, found: Evaluation, election: Election | None) -> di
     return {
         **({"contact_sheet": contact_sheet(puzzle, election)} if election is not None else {}),
         "accuracy_by_step": accuracy_by_step(found),
-        "accuracy_against_passes": accuracy_against_passes(run.history.milestones),
+        "accuracy_against_passes": accuracy_against_passes(run.history.curve),
         "improvement_by_step": improvement(found.margin_by_step, found.dead_share_by_step),
         "trajectory": puzzle.renderer.trajectory(
             first.inputs[0],

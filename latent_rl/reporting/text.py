@@ -6,17 +6,32 @@ from collections.abc import Sequence
 
 from latent_rl.measuring import Estimate, Ratio
 
+FEW_SEEDS = 3
+"""So few seeds speak for themselves: an interval from them can reach from one end of the scale to the other."""
+
 
 def share(estimate: Estimate) -> str:
-    """`97.1% [96.0, 98.2]`."""
+    """`97.1% [96.0, 98.2]`, or, of few seeds that differ, all of them: `97.1% (96.5, 97.3, 97.5)`."""
     text = f"{estimate.mean:.1%}"
+    seeds = [f"{100 * value:.1f}" for value in estimate.by_seed]
+    if _speak_for_themselves(seeds):
+        return f"{text} ({', '.join(seeds)})"
     return text if estimate.low is None else f"{text} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 
 def number(estimate: Estimate) -> str:
-    """`1.23 M [1.1 M, 1.36 M]`; without brackets if there is no interval, or all seeds agree."""
+    """`1.23 M [1.1 M, 1.36 M]`; of few seeds all of them: `1.23 M (1.1 M, 1.36 M)`; one number if all agree."""
     text = short(estimate.mean)
+    seeds = [short(value) for value in estimate.by_seed]
+    if _speak_for_themselves(seeds):
+        return f"{text} ({', '.join(seeds)})"
+    if len(seeds) <= FEW_SEEDS:
+        return text
     return text if estimate.low in (None, estimate.mean) else f"{text} [{short(estimate.low)}, {short(estimate.high)}]"
+
+
+def _speak_for_themselves(seeds: Sequence[str]) -> bool:
+    return len(set(seeds)) > 1 and len(seeds) <= FEW_SEEDS
 
 
 def times(ratio: Ratio) -> str:

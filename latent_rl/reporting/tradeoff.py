@@ -10,7 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, StrMethodF
 from rich.box import SIMPLE
 from rich.table import Table
 
-from latent_rl.measuring import Averaged
+from latent_rl.measuring import OWN_ACCURACY_TOLERANCE, Averaged, Choice
 from latent_rl.reporting.style import BLUE, GREEN, GREY, ORANGE, VERMILLION, styled
 from latent_rl.reporting.text import number, share
 
@@ -71,11 +71,33 @@ def tradeoff(puzzle: str, points: Sequence[Averaged]) -> Figure:
     return figure
 
 
+def choice_in_words(choice: Choice) -> list[str]:
+    """Which price one would choose on validation puzzles and why, what is best of all, and what both come to."""
+    validation, full = choice.validation, choice.full
+    enough = f"within {100 * OWN_ACCURACY_TOLERANCE:g} points of all steps"
+
+    def found(points: Sequence[Averaged], place: int) -> str:
+        return f"{points[place].solved_rate.mean:.1%} solved, {points[place].passes_per_puzzle.mean:.3g} passes"
+
+    where = f"on {validation[full].puzzles:,} validation puzzles"
+    lines = []
+    if choice.policy is None:
+        lines.append(f"price: {where} no policy is {enough} ({found(validation, full)}): try lower ones")
+    for what, chosen in (("price", choice.policy), ("of all", choice.best)):
+        if chosen is not None:
+            lines.append(
+                f"{what}: {validation[chosen].label}, {where} the cheapest {enough} there "
+                f"({found(validation, chosen)}; all steps: {found(validation, full)}); "
+                f"on test puzzles {found(choice.test, chosen)} (all steps: {found(choice.test, full)})"
+            )
+    return lines
+
+
 def table(puzzle: str, points: Sequence[Averaged], baseline: int) -> Table:
     """One row a rule; the last column is the part of the baseline's passes that it takes."""
     first = points[0]
     models = "" if first.models == 1 else f", {first.models} models"
-    rows = Table(title=f"{puzzle}, {first.puzzles:,} test puzzles{models} (95% intervals)", box=SIMPLE)
+    rows = Table(title=f"{puzzle}, {first.puzzles:,} test puzzles{models} ([95% interval] or (each model))", box=SIMPLE)
     rows.add_column("stopping rule", no_wrap=True)
     for name in ("exact", "solved", "passes", f"of {baseline}"):
         rows.add_column(name, justify="right", no_wrap=True)

@@ -71,6 +71,16 @@ class Evaluation:
         return self.cells_by_step[-1]
 
     @property
+    def accuracies(self) -> dict[str, float]:
+        """The three accuracies after the last step, with the number of puzzles."""
+        return {
+            "puzzles": self.puzzles,
+            "exact_accuracy": self.exact_accuracy,
+            "solved_rate": self.solved_rate,
+            "cell_accuracy": self.cell_accuracy,
+        }
+
+    @property
     def headline(self) -> dict[str, Any]:
         """The numbers that reports begin with, by the names that they have there."""
         return {
@@ -101,12 +111,16 @@ class Spent(NamedTuple):
 
 @dataclass(frozen=True)
 class Milestone:
-    """One evaluation during training: where training stood, and what was measured."""
+    """One evaluation of a run: where training stood, what was measured, and on which split.
+
+    Older versions measured on test puzzles during training too.
+    """
 
     updates: int
     train_seconds: float
     train_passes: int
     evaluation: Evaluation
+    split: str = "test"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Milestone:
@@ -142,9 +156,14 @@ class History:
     def __init__(self, milestones: Sequence[Milestone] = ()) -> None:
         self.milestones = list(milestones)
 
-    def add(self, spent: Spent, evaluation: Evaluation) -> None:
-        """Remember an evaluation."""
-        self.milestones.append(Milestone(spent.updates, spent.seconds, spent.passes, evaluation))
+    def add(self, spent: Spent, evaluation: Evaluation, split: str) -> None:
+        """Remember an evaluation on a split."""
+        self.milestones.append(Milestone(spent.updates, spent.seconds, spent.passes, evaluation, split))
+
+    @property
+    def curve(self) -> list[Milestone]:
+        """The learning curve: the evaluations on validation puzzles; of older versions, all."""
+        return [one for one in self.milestones if one.split == "validation"] or self.milestones
 
     def state_dict(self) -> dict[str, Any]:
         """The milestones as plain values, which JSON can hold."""
@@ -198,6 +217,8 @@ class Summary(BaseModel):
         baseline_passes_per_puzzle: passes of the schedule compared with.
         savings_vs_trm: baseline divided by `eval_passes_per_puzzle`; report it only beside the accuracy.
         pass_at: ARC's `pass@k`, by name; empty for other puzzles.
+        validation: `puzzles`, `exact_accuracy`, `solved_rate` and `cell_accuracy` on validation puzzles, to choose by;
+            empty if there are none.
         checkpoint: path of the model file.
         mlflow_run_id: None if MLflow was off.
     """
@@ -223,6 +244,7 @@ class Summary(BaseModel):
     baseline_passes_per_puzzle: int
     savings_vs_trm: float
     pass_at: dict[str, float] = {}
+    validation: dict[str, float] = {}
     checkpoint: str
     mlflow_run_id: str | None
 

@@ -7,63 +7,82 @@ from collections.abc import Callable, Iterator, Sequence
 from tensordict import TensorDictBase
 from torchrl.data import LazyTensorStorage, SamplerWithoutReplacement, TensorDictReplayBuffer
 
-from latent_rl.agents import RecursionPolicy, StepGraph
+from latent_rl.agents import GroupJudge, RecursionPolicy, StepGraph
+from latent_rl.envs import Puzzle
 
 Experience = Callable[[TensorDictBase], Iterator[TensorDictBase]]
 """Turns a collected batch `[num_envs, steps]` into batches `[B]` of steps, with `logits` and `q` in the graph."""
 
 
 class FusedExperience:
-    """Hands on the one recursion step that was collected, together with the graph that the policy left of it."""
+    """Hands on the one recursion step that was collected, together with the graph that the policy left of it.
 
-    def __init__(self, graph: StepGraph) -> None:
+    Args:
+        graph: where the policy leaves it.
+        judge: of sampled answers, if answers are sampled.
+    """
+
+    def __init__(self, graph: StepGraph, judge: GroupJudge | None = None) -> None:
         self.graph = graph
+        self.judge = judge
 
     def __call__(self, batch: TensorDictBase) -> Iterator[TensorDictBase]:
         """The collected steps `[B, 1]` as one batch `[B]`, with `logits` and `q` in the graph."""
         if batch.ndim != 2 or batch.shape[1] != 1:
             raise ValueError(f"fused experience is one collected step, [num_envs, 1]; got {list(batch.shape)}")
         output = self.graph.take()
-        yield batch.squeeze(-1).update({"logits": output.logits, "q": output.q})
+        steps = batch.squeeze(-1).update({"logits": output.logits, "q": output.q})
+        yield steps if self.judge is None else self.judge(steps)
 
 
 class ReplayExperience:
     """Shuffles trajectories into minibatches and takes their recursion steps again, from the stored latents.
 
+    Today's answers are judged anew: whether the stored ones were solved says nothing about them.
+
     Args:
         policy: takes the steps, with gradient.
+        puzzle: judges the answers.
         minibatch_size: recursion steps in a minibatch.
         epochs: how often each collected step is learned from.
         prepare: called once on the trajectories `[num_envs, steps]`, in place, for what needs whole episodes, such as
             value targets.
+        judge: of sampled answers, if answers are sampled.
     """
 
     def __init__(
         self,
         policy: RecursionPolicy,
+        puzzle: Puzzle,
         minibatch_size: int,
         epochs: int,
         prepare: Sequence[Callable[[TensorDictBase], object]] = (),
+        judge: GroupJudge | None = None,
     ) -> None:
         self.policy = policy
+        self.puzzle = puzzle
         self.minibatch_size = minibatch_size
         self.epochs = epochs
         self.prepare = prepare
+        self.judge = judge
         self._buffer: TensorDictReplayBuffer | None = None
 
     def __call__(self, batch: TensorDictBase) -> Iterator[TensorDictBase]:
         """Minibatches `[M]` of the trajectories `[num_envs, steps]`, taken again with `logits` and `q` in the graph."""
         for prepare in self.prepare:
             prepare(batch)
-        steps = batch.reshape(-1)
+        collected = batch.reshape(-1)
         if self._buffer is None:
             self._buffer = TensorDictReplayBuffer(
-                storage=LazyTensorStorage(len(steps), device=steps["y"].device),
+                storage=LazyTensorStorage(len(collected), device=collected["y"].device),
                 sampler=SamplerWithoutReplacement(drop_last=False),
-                batch_size=min(self.minibatch_size, len(steps)),
+                batch_size=min(self.minibatch_size, len(collected)),
             )
         self._buffer.empty()
-        self._buffer.extend(steps)
+        self._buffer.extend(collected)
         for _ in range(self.epochs):
             for minibatch in self._buffer:
-                yield self.policy.replay(minibatch)
+                steps = self.policy.replay(minibatch)
+                solved = self.puzzle.judge(steps["inputs"], steps["answer"], steps["solution"])
+                steps.set("next", steps["next"].copy().set("solved", solved))
+                yield steps if self.judge is None else self.judge(steps)

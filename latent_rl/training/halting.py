@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -139,13 +139,14 @@ class ConcurrentHalting:
         learner: improves the halting policy.
         rule: stops as the policy says, in collection and in evaluation.
         steps: recursion steps of every row between two learning phases.
+        max_steps: recursion steps of an episode.
     """
 
-    KEYS = ("features", "halt", "halt_log_prob", ("next", "reward"), ("next", "done"))
+    KEYS = ("features", "halt", "halt_log_prob", "step", "ends_when_solved", ("next", "reward"))
     """What it reads of a collected step."""
 
-    def __init__(self, learner: HaltingLearner, rule: HaltingRule, steps: int) -> None:
-        self.learner, self.rule, self.steps = learner, rule, steps
+    def __init__(self, learner: HaltingLearner, rule: HaltingRule, *, steps: int, max_steps: int) -> None:
+        self.learner, self.rule, self.steps, self.max_steps = learner, rule, steps, max_steps
         self._seen: list[TensorDictBase] = []
 
     @property
@@ -161,7 +162,7 @@ class ConcurrentHalting:
         steps = torch.stack(self._seen, dim=1)
         # The last step's choice has not shown its consequence yet: it begins the next phase.
         self._seen = self._seen[-1:]
-        found = self.learner.learn(decisions_of_steps(steps))
+        found = self.learner.learn(decisions_of_steps(steps, self.max_steps))
         return {f"halting_{name}": value for name, value in found.items()}
 
     def state_dict(self) -> dict[str, Any]:
@@ -170,17 +171,10 @@ class ConcurrentHalting:
         return {"learner": self.learner.state_dict(), "seen": seen}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` gave, also as version 0.1.0 saved it."""
-        self.learner.load_state_dict(state["learner"])
-        self._seen = [self._restored(step) for step in state["seen"]]
+        """Go on from what `state_dict` gave.
 
-    def _restored(self, step: Mapping[str, Tensor] | Sequence[Tensor]) -> TensorDictBase:
-        if not isinstance(step, Mapping):
-            # As version 0.1.0 saved it: without the log-probability, which the same policy says again.
-            features, halt, over, reward = step
-            with torch.no_grad():
-                log_prob = self.learner.actor.get_dist(TensorDict({"features": features}, halt.shape)).log_prob(halt)
-            done = (over | halt).unsqueeze(-1)
-            step = {"features": features, "halt": halt.long(), "halt_log_prob": log_prob}
-            step |= {"next.reward": reward.unsqueeze(-1), "next.done": done}
-        return TensorDict(dict(step), step["halt"].shape).unflatten_keys(".")
+        Steps that earlier versions have seen are forgotten: they do not say which episodes the answer key could end.
+        """
+        self.learner.load_state_dict(state["learner"])
+        seen = [step for step in state["seen"] if isinstance(step, Mapping) and "ends_when_solved" in step]
+        self._seen = [TensorDict(dict(step), step["halt"].shape).unflatten_keys(".") for step in seen]

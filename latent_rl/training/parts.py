@@ -6,6 +6,7 @@ import torch
 
 from latent_rl.agents import (
     LOSSES,
+    AnswerPolicy,
     HaltingLearner,
     HaltingPolicy,
     ReasonerConfig,
@@ -97,6 +98,7 @@ def build_policy(
     puzzle: Puzzle,
     reasoner: RecursiveReasoner,
     halting_policy: HaltingPolicy | None = None,
+    answers: AnswerPolicy | None = None,
     graph: StepGraph | None = None,
 ) -> RecursionPolicy:
     """The policy that collects training trajectories; `halting.rule=learned` needs its halting policy.
@@ -109,10 +111,25 @@ def build_policy(
         rule = make_rule(config.halting.rule, context, **config.halting.options)
     except (TypeError, ValueError) as error:
         raise UserError(f"halting.rule={config.halting.rule}: {error}") from None
-    return RecursionPolicy(reasoner, rule, graph=graph)
+    return RecursionPolicy(reasoner, rule, answers=answers, graph=graph)
 
 
-def build_losses(config: Config, reasoner: RecursiveReasoner) -> tuple[dict[str, RecursionLoss], dict[str, float]]:
+def build_answers(config: Config, puzzle: Puzzle) -> AnswerPolicy | None:
+    """The distribution that training samples answers from; None if it takes the likeliest.
+
+    Raises:
+        UserError: if there is no rule to judge them by.
+    """
+    if config.answers.group is None:
+        return None
+    if not puzzle.has_rule:
+        raise UserError(f"answers.group: {puzzle.name} has no rule of its own to judge sampled answers by")
+    return AnswerPolicy(puzzle.free_cells, **config.answers.model_dump())
+
+
+def build_losses(
+    config: Config, reasoner: RecursiveReasoner, answers: AnswerPolicy | None = None
+) -> tuple[dict[str, RecursionLoss], dict[str, float]]:
     """The losses of `loss.terms` and their weights, by name, in the order in which they are summed.
 
     That is the order of `LOSSES`, then plug-ins as they were named: which file set a term first must not change how a
@@ -129,12 +146,19 @@ def build_losses(config: Config, reasoner: RecursiveReasoner) -> tuple[dict[str,
         term = config.loss.terms[name]
         if term is None:
             continue
-        losses[name] = loss_class(name).from_reasoner(reasoner, max_steps=config.env.max_steps, **term.options)
+        losses[name] = loss_class(name).from_reasoner(
+            reasoner, max_steps=config.env.max_steps, answers=answers, **term.options
+        )
         for key in losses[name].out_keys:
             if key in reported:
                 raise UserError(f"loss.terms: {reported[key]} and {name} both report {key!r}")
             reported[key] = name
     return losses, {name: config.loss.weight(name) for name in losses}
+
+
+def build_reward(config: Config) -> Reward:
+    """What a recursion step is worth."""
+    return Reward(**config.env.reward.model_dump())
 
 
 def build_environment(config: Config, puzzle: Puzzle, reasoner: RecursiveReasoner) -> LatentRecursionTorchEnv:
@@ -143,7 +167,7 @@ def build_environment(config: Config, puzzle: Puzzle, reasoner: RecursiveReasone
     mdp = MDPConfig.of_reasoner(
         reasoner,
         max_steps=env.max_steps,
-        reward=Reward(pass_cost=env.reward.pass_cost, solve_bonus=env.reward.solve_bonus),
+        reward=build_reward(config),
         terminate_on_solved=env.terminate_on_solved,
     )
     vector = LatentRecursionVectorEnv(

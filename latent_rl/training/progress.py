@@ -45,11 +45,11 @@ class Progress:
             self._bar.update(self._task, description=text + self._exact)
         self._bar.update(self._task, completed=min(1.0, share))
 
-    def evaluated(self, spent: Spent, found: Evaluation) -> None:
-        """Report an evaluation."""
+    def evaluated(self, spent: Spent, found: Evaluation, split: str) -> None:
+        """Report an evaluation on a split."""
         self._exact = f", exact {found.exact_accuracy:.1%}"
         self.say(
-            f"{spent.updates:>7} updates {spent.seconds:7.1f} s  exact {found.exact_accuracy:6.1%}  "
+            f"{spent.updates:>7} updates {spent.seconds:7.1f} s  {split:10}  exact {found.exact_accuracy:6.1%}  "
             f"solved {found.solved_rate:6.1%}  cells {found.cell_accuracy:6.1%}  "
             f"({found.passes_per_puzzle:g} passes a puzzle)"
         )

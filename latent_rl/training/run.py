@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torchrl.objectives import LossModule
 
-from latent_rl.agents import RecursionPolicy, RecursiveReasoner, StepGraph
+from latent_rl.agents import GroupJudge, RecursionPolicy, RecursiveReasoner, StepGraph
 from latent_rl.config import Config
 from latent_rl.envs import Puzzle
 from latent_rl.measuring import Ledger
@@ -22,6 +22,7 @@ from latent_rl.training.learner import Learner
 from latent_rl.training.pace import Clock
 from latent_rl.training.parts import (
     accelerate,
+    build_answers,
     build_environment,
     build_halting_learner,
     build_halting_policy,
@@ -29,6 +30,7 @@ from latent_rl.training.parts import (
     build_policy,
     build_puzzle,
     build_reasoner,
+    build_reward,
     choose_device,
 )
 
@@ -126,22 +128,29 @@ def assemble(config: Config, init: Path | None = None) -> Run:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     puzzle = build_puzzle(config)
+    # What is needed in the end is missed at once.
     puzzle.instances("test")
+    if puzzle.has_validation:
+        puzzle.instances("validation")
     reasoner = build_reasoner(config, puzzle, choose_device(config.device))
     if init is not None:
         # Before anything is made from the reasoner: its average, and the environment's initial latents.
         load_weights(reasoner, init)
     halting_policy = build_halting_policy(config, reasoner) if config.halting.rule == "learned" else None
     graph = StepGraph() if config.collector.mode == "fused" else None
-    policy = build_policy(config, puzzle, reasoner, halting_policy, graph)
+    answers = build_answers(config, puzzle)
+    policy = build_policy(config, puzzle, reasoner, halting_policy, answers, graph)
     environment = build_environment(config, puzzle, reasoner)
     environment.set_seed(config.seed)
-    losses, weights = build_losses(config, reasoner)
+    losses, weights = build_losses(config, reasoner, answers)
     learner = Learner(reasoner, [head for loss in losses.values() for head in loss.heads], config.optimizer)
     halting: ConcurrentHalting | NoHalting = NoHalting()
     if halting_policy is not None:
         halting = ConcurrentHalting(
-            build_halting_learner(config, halting_policy), policy.halting, config.halting.ppo.steps
+            build_halting_learner(config, halting_policy),
+            policy.halting,
+            steps=config.halting.ppo.steps,
+            max_steps=config.env.max_steps,
         )
 
     # After the averaged copy was made, so that both have their own compiled network and their own hook.
@@ -155,7 +164,7 @@ def assemble(config: Config, init: Path | None = None) -> Run:
         reasoner=reasoner,
         policy=policy,
         collection=Collection(environment, policy, config.collector, ledger),
-        experience=_experience(config, policy, graph, losses),
+        experience=_experience(config, policy, puzzle, graph, losses),
         losses=losses,
         loss_weights=weights,
         learner=learner,
@@ -167,13 +176,20 @@ def assemble(config: Config, init: Path | None = None) -> Run:
 
 
 def _experience(
-    config: Config, policy: RecursionPolicy, graph: StepGraph | None, losses: Mapping[str, LossModule]
+    config: Config,
+    policy: RecursionPolicy,
+    puzzle: Puzzle,
+    graph: StepGraph | None,
+    losses: Mapping[str, LossModule],
 ) -> Experience:
+    judge = GroupJudge(puzzle.violations, build_reward(config).worth, policy.answers) if policy.answers else None
     if graph is not None:
-        return FusedExperience(graph)
+        return FusedExperience(graph, judge)
     return ReplayExperience(
         policy,
+        puzzle,
         minibatch_size=config.collector.minibatch_size,
         epochs=config.collector.epochs,
         prepare=[loss.prepare for loss in losses.values()],
+        judge=judge,
     )

@@ -36,6 +36,8 @@ def small_batch(*shape: int, seed: int = 0, reasoner: RecursiveReasoner | None =
             "step": torch.randint(0, STEPS, shape, generator=generator),
             "solution": solution,
             "episode_seed": torch.randint(0, 2**62, shape, generator=generator),
+            "ends_when_solved": torch.zeros(shape, dtype=torch.bool),
+            "next": {"solved": torch.rand(shape, generator=generator) < 0.5},
         },
         batch_size=shape,
     )

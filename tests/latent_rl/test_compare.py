@@ -129,7 +129,11 @@ def test_a_stopped_comparison_goes_on_to_the_same_numbers(
     assert "run 1 of 2: scheme dis, seed 0: finished before" in capsys.readouterr().err
     assert Path("stopped/dis-0/checkpoint/training.pt").stat().st_mtime_ns == finished
     assert timeless(report("stopped")) == timeless(report("straight"))
-    assert [point.updates for point in History.read(Path("stopped/pi-0")).milestones] == [8, 15, 23, 30]
+    history = History.read(Path("stopped/pi-0"))
+    assert [point.updates for point in history.curve] == [8, 15, 23, 30]
+    # Test puzzles are met once, at the end.
+    assert [point.split for point in history.milestones] == ["validation"] * 4 + ["test"]
+    assert [point.evaluation.puzzles for point in history.milestones] == [15] * 4 + [12]
 
 
 def test_runs_are_children_of_one_mlflow_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,7 +263,7 @@ def test_the_readout_of_a_scheme_that_stops_early_costs_what_the_steps_cost() ->
     last = run.history[-1]
     run.history[-1] = replace(last, evaluation=replace(last.evaluation, passes_by_step=[3.0, 4.5, 4.75]))
     assert run.readout("solved") == [(3.0, 0.5), (4.5, 0.895), (4.75, 0.9)]
-    assert run.passes_to_own_accuracy("solved") == 4.5
+    assert run.stopped_early("solved") == (4.5, 0.895)
 
 
 def test_costs_and_ratios() -> None:
@@ -291,8 +295,36 @@ def test_a_target_that_was_not_reached_has_no_number() -> None:
     assert ratios.train_passes_to_target.value is None
     assert ratios.train_passes_to_target.note == "trm: not reached in 1 of 2 seeds"
     table = markdown("t", grids(found, {}), notes(found), {})
-    assert "| training passes to 85.0% | not reached in 1 of 2 seeds | 2,500 [0, 8,853] |" in table
+    assert "| training passes to 85.0% | not reached in 1 of 2 seeds | 2,500 (2,000, 3,000) |" in table
     assert "| training passes to 85.0% | trm: not reached in 1 of 2 seeds |" in table
+
+
+def test_choices_are_made_on_validation_puzzles_and_reported_on_test_puzzles() -> None:
+    run = made("pi", 0, [0.6], [0.5, 0.55, 0.6], 3)
+    test = run.history[-1]
+    there = replace(test.evaluation, accuracy_by_step=[0.5, 0.9, 0.9], solved_by_step=[0.5, 0.9, 0.9])
+    run.history.insert(0, replace(test, evaluation=there, split="validation", train_passes=500))
+    found = Comparison.of([run], ["pi"], "solved", 0.8)
+    (pi,) = found.results
+    assert pi.accuracy.mean == 0.6, "the reported accuracy is that of the test puzzles"
+    # On validation puzzles two steps are as good as three; on test puzzles three would have been asked for.
+    assert pi.eval_passes_to_own_accuracy.mean == 6 and pi.accuracy_stopped_early.mean == 0.55
+    assert pi.train_passes_to_target.by_seed == [500]
+    assert [point["accuracy"] for point in found.as_dict()["runs"][0]["curve"]] == [0.9]
+    assert not any("chosen on test" in line for line in notes(found))
+    # Of a run from before there were validation puzzles it is said.
+    assert any(
+        "chosen on test puzzles, and flatter" in line for line in notes(Comparison.of(SLOW, ["trm"], "solved", 1))
+    )
+
+
+def test_a_puzzle_without_validation_puzzles_is_not_compared(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toy_puzzle.Backwards.has_validation", False)
+    message = fails(capsys, "--schemes", "pi")
+    assert "backwards-4 has no validation split here, and nothing is chosen on test puzzles" in message
+    assert not Path("runs").exists()
 
 
 def test_without_trm_the_first_scheme_is_the_baseline() -> None:
@@ -313,7 +345,7 @@ def test_intervals_by_hand() -> None:
     assert "of one seed" in found.method
     found = share_interval([1.0, 1.0, 1.0], 100)
     assert (found.low, found.high) == pytest.approx((0.963007, 1.0), abs=1e-6)
-    assert "all 3 seeds agree" in found.method
+    assert "100 puzzles and 3 seeds" in found.method
     # Both means have the relative variance (1/11)^2, so 2 degrees of freedom: exp(4.302653 * sqrt(2) / 11) = 1.738771.
     ratio = ratio_of_means([10.0, 12.0], [1.0, 1.2])
     assert (ratio.value, ratio.low, ratio.high) == pytest.approx((10.0, 5.751188, 17.38771), rel=1e-5)

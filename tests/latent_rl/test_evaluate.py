@@ -52,6 +52,26 @@ def test_a_model_that_is_right_at_the_third_step(capsys, known, tmp_path) -> Non
     assert "100.0% exact, 100.0% solved with 9 network passes a puzzle: 37.3x fewer than TRM's 336" in text
 
 
+def test_puzzles_to_choose_by_are_others_than_those_to_report_on(capsys, known) -> None:
+    validation = build_puzzle(known.config).instances("validation")
+    known.reasoner.known = validation
+    program("anything", "--split", "validation", "--puzzles", 50, "--json", "-")
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert (found["split"], found["eval_puzzles"], found["exact_accuracy"]) == ("validation", 50, 1.0)
+    assert "50 validation puzzles" in captured.err
+    program("anything", "--json", "-")
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert (found["split"], found["eval_puzzles"], found["exact_accuracy"]) == ("test", TEST_PUZZLES, 0.0)
+    assert f"{TEST_PUZZLES} test puzzles" in captured.err
+
+
+def test_without_validation_puzzles_nothing_takes_their_place(capsys, run_dir) -> None:
+    message = program.mistake(capsys, run_dir, "--split", "validation", "env.options.validation=0")
+    assert "sudoku-4x4 has no validation split here, and nothing is chosen on test puzzles" in message
+
+
 def test_steps_and_puzzles_can_be_chosen(capsys, known) -> None:
     program("anything", "--steps", 5, "--puzzles", 2, "--json", "-", "baseline_passes_per_puzzle=30")
     captured = capsys.readouterr()

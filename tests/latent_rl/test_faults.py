@@ -161,10 +161,10 @@ def test_a_signal_while_all_is_measured_ends_the_program_and_loses_nothing(name,
     straight = weights(small_run("straight"))
     measure = train.measure
 
-    def struck(run: object, puzzles: int | None = None) -> object:
+    def struck(run: object, split: str, puzzles: int | None = None) -> object:
         if puzzles is None:
             os.kill(os.getpid(), getattr(signal, name))
-        return measure(run, puzzles)
+        return measure(run, split, puzzles)
 
     with monkeypatch.context() as patch:
         patch.setattr(train, "measure", struck)

@@ -14,10 +14,10 @@ from latent_rl import evaluate, halt, solve
 from latent_rl.agents import HaltingPolicy, LearnedHalt
 from latent_rl.envs import Reward
 from latent_rl.envs.mdp.rewards import Standing
-from latent_rl.measuring import Point, average
+from latent_rl.measuring import Choice, Point, average
 from latent_rl.measuring.evaluation import evaluate as measure
 from latent_rl.measuring.ledger import Ledger
-from latent_rl.reporting.tradeoff import tradeoff
+from latent_rl.reporting.tradeoff import choice_in_words, tradeoff
 from latent_rl.storage import hold
 from latent_rl.storage.checkpoint import load_model, save_model
 from latent_rl.training.halting import learn_to_halt, store_steps
@@ -121,7 +121,8 @@ def test_stored_gains_are_the_environments_rewards_without_the_price(cache) -> N
     assert (stored.gains[:, 2] > 1).all()
     halves = puzzle.quality(known_half(model.reasoner.known), model.reasoner.known.solution)
     whole = Reward(pass_cost=0.0)
-    wanted = whole(Standing(halves, halves > 1), Standing(torch.ones(20), torch.ones(20, dtype=torch.bool)), 3)
+    none, all_of_them = torch.zeros(20), torch.ones(20)
+    wanted = whole(Standing(halves, halves > 1, all_of_them), Standing(all_of_them, all_of_them > 0, none), 3)
     assert all(any(torch.isclose(gain, one) for one in wanted) for gain in stored.gains[:, 2])
     priced = stored.decisions(0.25)["next", "reward"].squeeze(-1)
     assert torch.allclose(priced, stored.gains[:, 1:] - 0.75)
@@ -224,6 +225,22 @@ def test_models_are_averaged_way_by_way() -> None:
     assert found[0].models == 2 and found[0].solved_rate.low < 0.7 and found[0].passes_per_puzzle.mean == 4
     with pytest.raises(ValueError, match="cannot average learned 4 on 200, never 3 on 200"):
         average([ways(1, 1, 1, 1), ways(1, 1, 1, 1)[1:] + ways(1, 1, 1, 1)[:1]])
+
+
+def test_the_choice_is_made_on_validation_puzzles_and_reported_on_test_puzzles() -> None:
+    # Ways: a policy of 4 passes, fixed 3 and 6, agreement with 7.
+    validation, test = ([*average([ways(*solved)])] for solved in ((0.896, 0.5, 0.9, 0.9), (0.7, 0.9, 0.9, 0.95)))
+    choice = Choice.of(validation, test)
+    assert (choice.policy, choice.best, choice.full) == (0, 0, 2)
+    price, best = choice_in_words(choice)
+    assert "price: learned 4, on 200 validation puzzles the cheapest within 0.5 points of all steps there" in price
+    assert "(89.6% solved, 4 passes; all steps: 90.0% solved, 6 passes)" in price
+    assert "on test puzzles 70.0% solved, 4 passes (all steps: 90.0% solved, 6 passes)" in price
+    assert best.startswith("of all: learned 4")
+    # The other way round, what would look good on test puzzles is not chosen.
+    choice = Choice.of(test, validation)
+    assert choice.policy is None and choice.best == 1
+    assert "no policy is within 0.5 points" in choice_in_words(choice)[0]
 
 
 def test_several_models_are_taught_and_reported_together(capsys, tmp_path, cache) -> None:

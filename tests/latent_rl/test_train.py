@@ -84,12 +84,29 @@ def test_a_run_leaves_config_checkpoint_summary_and_figures(capsys: pytest.Captu
     assert {path.name for path in Path("runs/first/figures").iterdir()} >= {"accuracy_by_step.png", "trajectory.png"}
     config = load_config("sudoku-4x4", [*TINY, "name=first", "budget.updates=10"])
     assert load_model(Path("runs/first")).config == config
+    assert summary["validation"].keys() == {"puzzles", "exact_accuracy", "solved_rate", "cell_accuracy"}
+    assert summary["validation"]["puzzles"] == 15
+    milestones = json.loads(Path("runs/first/history.json").read_text())
+    assert [(one["updates"], one["split"]) for one in milestones] == [
+        (5, "validation"),
+        (10, "validation"),
+        (10, "test"),
+    ]
     screen = capsys.readouterr()
     assert "savings against TRM" in screen.out
     assert "10 updates" in screen.err
 
     run("name=first", "budget.updates=1")
     assert Path("runs/first-2/summary.json").exists(), "a second run must not overwrite the first"
+
+
+def test_without_validation_puzzles_a_run_is_measured_once_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    options = "env.options={size: 4, train: 30, test: 9, validation: 0}"
+    run("name=without", "budget.updates=10", "env.id=latent_rl/Sudoku-v0", options)
+    assert "sudoku-4x4 has no validation split: it is measured at the end only" in capsys.readouterr().err
+    milestones = json.loads(Path("runs/without/history.json").read_text())
+    assert [(one["updates"], one["split"]) for one in milestones] == [(10, "test")]
+    assert json.loads(Path("runs/without/summary.json").read_text())["validation"] == {}
 
 
 def test_learning_changes_what_it_should_and_nothing_else() -> None:

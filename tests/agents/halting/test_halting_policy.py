@@ -106,15 +106,16 @@ def test_choices_of_full_episodes():
 
 
 def test_choices_of_collected_steps():
-    """Row 0 goes on and on, row 1 stops at once, row 2 is ended by the environment after its second step."""
-    halt = torch.tensor([[0, 0, 0], [1, 0, 0], [0, 0, 0]])
-    done = torch.tensor([[False, False, False], [True, False, False], [False, True, False]])
-    features, reward = torch.randn(3, 3, 2), torch.arange(9.0).view(3, 3, 1)
-    steps = TensorDict({"features": features, "halt": halt, "halt_log_prob": -halt.float()}, [3, 3])
-    steps["next"] = TensorDict({"reward": reward, "done": done.unsqueeze(-1)}, [3, 3])
-    found = decisions_of_steps(steps)
-    assert found["open"].tolist() == [[True, True], [True, True], [True, False]]
-    assert found["next", "done"].squeeze(-1).tolist() == [[False, False], [False, False], [True, False]]
+    """Row 0 goes on and on, row 1 stops at once, row 2 comes to its last step, row 3 the answer key may end."""
+    halt = torch.tensor([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]])
+    features, reward = torch.randn(4, 3, 2), torch.arange(12.0).view(4, 3, 1)
+    steps = TensorDict({"features": features, "halt": halt, "halt_log_prob": -halt.float()}, [4, 3])
+    steps["step"] = torch.tensor([[0, 1, 2], [2, 0, 1], [2, 3, 0], [0, 1, 0]])
+    steps["ends_when_solved"] = torch.tensor([[False] * 3] * 3 + [[True, True, False]])
+    steps["next"] = TensorDict({"reward": reward}, [4, 3])
+    found = decisions_of_steps(steps, max_steps=4)
+    assert found["open"].tolist() == [[True, True], [True, True], [True, False], [False, False]]
+    assert found["next", "done"].squeeze(-1).tolist() == [[False, False], [False, False], [True, False], [True, False]]
     assert torch.equal(found["next", "reward"], reward[:, 1:]) and torch.equal(found["features"], features[:, :2])
     assert torch.equal(found["halt"], halt[:, :2]) and torch.equal(found["halt_log_prob"], -halt[:, :2].float())
 
@@ -173,6 +174,18 @@ def test_decisions_without_a_choice_teach_nothing():
         HaltingLearner(policy).learn(changed)
         results.append(policy.actor[-1].weight.detach())
     assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("choices", [0, 1])
+def test_a_phase_with_nothing_to_decide_is_skipped(choices):
+    features, gains, _ = episodes(4)
+    decisions = decisions_of_episodes(features, gains)
+    decisions["open"] = torch.zeros_like(decisions["open"])
+    decisions["open"].view(-1)[:choices] = True
+    learner = HaltingLearner(HaltingPolicy(WIDTH))
+    before = copy.deepcopy(learner.state_dict())
+    assert learner.learn(decisions) == {}
+    assert all(torch.equal(before["policy"][name], value) for name, value in learner.state_dict()["policy"].items())
 
 
 def test_state_survives_a_round_trip():

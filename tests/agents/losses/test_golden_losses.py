@@ -59,7 +59,7 @@ def test_loss_head(policy, head_batch):
     batch["logits"].requires_grad_()
     batch["q"].requires_grad_()
     lm = PolicyImprovementLoss(targets=TerminalTargets(max_steps=16), max_steps=16)(batch)["loss_policy"]
-    halt = SolvedValueLoss(policy.reasoner)(batch)["loss_value"]
+    halt = SolvedValueLoss(policy.reasoner, judged_by="key")(batch)["loss_value"]
     # The official head sums over sequences, ours average.
     torch.testing.assert_close(8 * lm, golden["lm_loss"], **EXACT)
     torch.testing.assert_close(8 * halt, golden["q_halt_loss"], **EXACT)
@@ -75,7 +75,7 @@ def test_metrics_of_halted_sequences(policy, head_batch):
     golden, batch = head_batch
     halted = batch[golden["halted"]]
     improvement = PolicyImprovementLoss(targets=TerminalTargets(max_steps=16), max_steps=16)(halted)
-    value = SolvedValueLoss(policy.reasoner)(halted)
+    value = SolvedValueLoss(policy.reasoner, judged_by="key")(halted)
     count = golden["metric_count"]
     assert count < len(halted), "the sequence of ignored cells must be among them"
     torch.testing.assert_close(count * improvement["cell_accuracy"], golden["metric_accuracy"], **EXACT)
@@ -98,7 +98,7 @@ def test_one_training_step(mode):
     else:
         batch = policy.replay(batch)
     lm = PolicyImprovementLoss(targets=TerminalTargets(max_steps=16), max_steps=16)(batch)["loss_policy"]
-    halt = SolvedValueLoss(policy.reasoner)(batch)["loss_value"]
+    halt = SolvedValueLoss(policy.reasoner, judged_by="key")(batch)["loss_value"]
     loss = lm + 0.5 * halt
     for ours, name in ((lm, "lm_loss"), (halt, "q_halt_loss"), (loss, "loss")):
         torch.testing.assert_close(4 * ours, golden[name], rtol=0, atol=1e-5, check_dtype=False)

@@ -19,7 +19,8 @@ from latent_rl.agents import (
     StepGraph,
     TerminalTargets,
 )
-from latent_rl.agents.losses.policy_improvement import cell_cross_entropy, stablemax_logits
+from latent_rl.agents.losses.policy_improvement import cell_cross_entropy
+from latent_rl.agents.stablemax import stablemax_logits
 
 LOSSES = {
     "terminal": lambda reasoner: PolicyImprovementLoss(targets=TerminalTargets(max_steps=STEPS), max_steps=STEPS),
@@ -30,8 +31,9 @@ LOSSES = {
         step_weights="linear",
     ),
     "solved": lambda reasoner: SolvedValueLoss(reasoner),
+    "solved, by the key": lambda reasoner: SolvedValueLoss(reasoner, judged_by="key"),
     "solved, head only": lambda reasoner: SolvedValueLoss(reasoner, stop_gradient=True),
-    "continue": lambda reasoner: ContinueValueLoss(reasoner),
+    "continue": lambda reasoner: ContinueValueLoss(reasoner, max_steps=STEPS),
     "return": lambda reasoner: ReturnValueLoss(ReturnHead(WIDTH), distance="l2"),
 }
 
@@ -46,7 +48,7 @@ def stored(loss, n=2, t=3):
     done = torch.zeros(n, t, 1, dtype=torch.bool)
     done[:, -1] = True
     reward = torch.linspace(-1, 1, n * t).reshape(n, t, 1)
-    batch.update({"next": {"y": batch["next_y"], "reward": reward, "done": done, "terminated": done}})
+    batch["next"].update({"y": batch["next_y"], "reward": reward, "done": done, "terminated": done})
     loss.prepare(batch)
     return batch
 
@@ -111,7 +113,7 @@ class TestEveryLoss:
             loss.set_keys(nonsense="x")
 
 
-@pytest.mark.parametrize("name", ["terminal", "diffusion", "solved", "solved, head only", "continue", "return"])
+@pytest.mark.parametrize("name", ["terminal", "diffusion", "solved", "solved, by the key", "continue", "return"])
 def test_batch_shape_does_not_matter(name):
     loss = LOSSES[name](small_reasoner())
     grid, flat = loss(stored(loss)), loss(stored(loss).reshape(-1))
@@ -200,13 +202,17 @@ def test_linear_step_weights():
     torch.testing.assert_close(ratio, torch.tensor([1, 2, 3, 4, 5]) / 3, check_dtype=False)
 
 
-def test_solved_value_by_hand():
+@pytest.mark.parametrize("judge", ["key", "rule"])
+def test_solved_value_by_hand(judge):
     """Rows: right and believed, wrong and doubted, wrong and believed, nothing counted (right, but not measured)."""
     q = torch.tensor([[2.0, 7.0], [-1.0, 7.0], [0.0, 7.0], [-3.0, 7.0]])
     solution = torch.tensor([[1, 2], [1, 2], [1, -100], [-100, -100]])
     answer = torch.tensor([[1, 2], [1, 3], [2, 2], [4, 4]])
     batch = TensorDict({"q": q, "solution": solution, "answer": answer}, batch_size=[4])
-    out = LOSSES["solved"](small_reasoner())(batch)
+    if judge == "rule":  # which says the same here, of answers that are all unlike the key
+        batch["answer"] = solution + 1
+        batch["next"] = TensorDict({"solved": torch.tensor([True, False, False, True])}, [4])
+    out = SolvedValueLoss(small_reasoner(), judged_by=judge)(batch)
     sigmoid = torch.sigmoid(q[:, 0])
     expected = -(sigmoid[0].log() + (1 - sigmoid[1]).log() + (1 - sigmoid[2]).log() + sigmoid[3].log()) / 4
     torch.testing.assert_close(out["loss_value"], expected)

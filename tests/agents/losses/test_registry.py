@@ -36,7 +36,7 @@ def test_no_two_losses_report_under_one_key():
 
 
 def test_options_come_with_defaults_and_are_checked():
-    assert LOSSES["solved"].check_options({}) == {"stop_gradient": False}
+    assert LOSSES["solved"].check_options({}) == {"stop_gradient": False, "judged_by": "rule"}
     assert LOSSES["continue"].check_options({}) == {}
     assert LOSSES["policy"].check_options({"step_weights": "linear"}) == {
         "targets": "terminal",

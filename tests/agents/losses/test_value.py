@@ -168,25 +168,24 @@ def test_return_head_reads_the_first_position_and_starts_at_zero():
 
 
 def test_the_continue_value_by_hand():
-    """Four rows: before the first step; amid an episode; its end, wrong; its end, right."""
+    """Before the first step; amid an episode, solved for now; its end, not solved; its end, solved; key may end it."""
     reasoner = small_reasoner()
-    batch = small_batch(4, reasoner=reasoner)
-    batch["step"] = torch.tensor([0, 1, 2, 3])
+    batch = small_batch(5, reasoner=reasoner)
+    batch["step"] = torch.tensor([0, 1, 3, 3, 3])
     batch["next_y"] = torch.randn_like(batch["y"])
-    batch["answer"] = batch["solution"].clamp(min=1)
-    batch["answer"][2, 0] += 1
-    batch["next"] = TensorDict({"done": torch.tensor([[True], [False], [True], [True]])}, [4])
+    batch["next", "solved"] = torch.tensor([True, True, False, True, True])
+    batch["ends_when_solved"] = torch.tensor([False, False, False, False, True])
     before = reasoner.q_logits(batch["y"])[:, 1]
     promised = reasoner.q_logits(batch["next_y"])[1, 1].sigmoid().item()
     targets = torch.tensor([promised, 0.0, 1.0])
-    wanted = torch.nn.functional.binary_cross_entropy(before[1:].sigmoid(), targets)
-    loss = ContinueValueLoss(reasoner)(batch)["loss_continue"]
+    wanted = torch.nn.functional.binary_cross_entropy(before[1:4].sigmoid(), targets)
+    loss = ContinueValueLoss(reasoner, max_steps=4)(batch)["loss_continue"]
     torch.testing.assert_close(loss, wanted)
     loss.backward()
     touched = {name for name, weight in reasoner.named_parameters() if weight.grad is not None and weight.grad.any()}
     assert touched == {"q_head.weight", "q_head.bias"} and not reasoner.q_head.weight.grad[0].any()
     batch["step"] = torch.zeros_like(batch["step"])
-    assert ContinueValueLoss(reasoner)(batch)["loss_continue"].item() == 0.0
+    assert ContinueValueLoss(reasoner, max_steps=4)(batch)["loss_continue"].item() == 0.0
 
 
 def test_the_continue_value_learns_which_states_end_well():
@@ -196,14 +195,11 @@ def test_the_continue_value_learns_which_states_end_well():
     y[:, :, 0, 0] = torch.tensor([[1.0], [-1.0]])
     y[:, :, 0, 1:4] = torch.eye(3)
     solution = torch.ones(2, 2, 6, dtype=torch.int64)
-    answer = solution.clone()
-    answer[1] = 2
-    done = torch.tensor([False, True]).expand(2, 2).unsqueeze(-1)
-    batch = TensorDict(
-        {"y": y[:, :2], "next_y": y[:, 1:], "answer": answer, "solution": solution, "next": {"done": done}}, [2, 2]
-    )
+    batch = TensorDict({"y": y[:, :2], "next_y": y[:, 1:], "solution": solution}, [2, 2])
+    batch["next"] = TensorDict({"solved": torch.tensor([[True, True], [False, False]])}, [2, 2])
     batch["step"] = torch.tensor([1, 2]).expand(2, 2)
-    loss, optimizer = ContinueValueLoss(reasoner), torch.optim.Adam(reasoner.parameters(), lr=0.05)
+    batch["ends_when_solved"] = torch.zeros(2, 2, dtype=torch.bool)
+    loss, optimizer = ContinueValueLoss(reasoner, max_steps=3), torch.optim.Adam(reasoner.parameters(), lr=0.05)
     for _ in range(300):
         optimizer.zero_grad()
         loss(batch)["loss_continue"].backward()

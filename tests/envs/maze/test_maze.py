@@ -210,7 +210,8 @@ def test_written_mazes_are_read_back(suffix, tmp_path):
     files = {f"{split}_file": tmp_path / f"{split}.{suffix}" for split in ("train", "test")}
     for split in ("train", "test"):
         made.write(files[f"{split}_file"], made.instances(split))
-    read = Maze(size=8, **files)
+    assert len(Maze(size=8, **files).instances("validation")) == 3  # a tenth of the training file
+    read = Maze(size=8, validation=0, **files)
     for split in ("train", "test"):
         for field in dataclasses.fields(read.instances(split)):
             assert torch.equal(*(getattr(one.instances(split), field.name) for one in (read, made)))

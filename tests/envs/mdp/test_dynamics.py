@@ -74,13 +74,14 @@ def test_rewards_by_hand():
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(st.floats(0, 1, width=32), st.booleans()), min_size=2, max_size=8))
+@given(st.lists(st.tuples(st.floats(0, 1, width=32), st.booleans(), st.integers(0, 9)), min_size=2, max_size=8))
 def test_the_gains_of_an_episode_sum_to_the_difference_of_its_ends(path):
-    reward = Reward(pass_cost=0.25, solve_bonus=2.0)
-    states = [Standing(torch.tensor([quality]), torch.tensor([solved])) for quality, solved in path]
+    reward = Reward(pass_cost=0.25, solve_bonus=2.0, quality_weight=3.0, violation_cost=0.5)
+    states = [Standing(torch.tensor([q]), torch.tensor([solved]), torch.tensor([float(v)])) for q, solved, v in path]
     total = sum(float(reward(a, b, 1)) + 0.25 for a, b in zip(states, states[1:], strict=False))
     first, last = path[0], path[-1]
-    assert total == pytest.approx(last[0] - first[0] + 2.0 * (last[1] - first[1]), abs=1e-4)
+    gained = [end - start for start, end in zip(first, last, strict=True)]
+    assert total == pytest.approx(3.0 * gained[0] + 2.0 * gained[1] - 0.5 * gained[2], abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -200,8 +201,8 @@ def test_augmentation_is_for_training_draws_only():
 
 
 def test_a_sampler_refuses_what_does_not_fit():
-    with pytest.raises(ValueError, match="unknown split 'validation'"):
-        sampler(split="validation")
+    with pytest.raises(ValueError, match="unknown split 'holdout'; the splits are 'train', 'validation', 'test'"):
+        sampler(split="holdout")
     with pytest.raises(ValueError, match="the test split holds no instances"):
         sampler(split="test", test=0)
     with pytest.raises(ValueError, match="drew from 40 instances"):

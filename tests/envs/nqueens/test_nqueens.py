@@ -82,9 +82,12 @@ def test_random_solutions_obey_the_rule_and_differ(size):
 
 def test_the_papers_sets(tmp_path):
     puzzle = NQueens(cache_dir=tmp_path)
-    train, test = puzzle.instances("train"), puzzle.instances("test")
-    assert (len(train), len(test)) == (7200, 200)
-    inputs = torch.cat((train.inputs, test.inputs))
+    train, validation, test = (puzzle.instances(split) for split in ("train", "validation", "test"))
+    assert (len(train), len(validation), len(test)) == (7000, 200, 200)
+    # What is held out has as many queens, by and large, as what is learned from.
+    held_out, kept = ((boards.inputs == QUEEN).sum(1).float() for boards in (validation, train))
+    assert abs(float(held_out.mean() - kept.mean())) < 0.3 and held_out.min() == 1
+    inputs = torch.cat((train.inputs, validation.inputs, test.inputs))
     assert len(inputs.unique(dim=0)) == 7400
     assert puzzle.is_solved(train.inputs, train.solution).all()
     counts = (inputs == QUEEN).sum(1).bincount().tolist()
@@ -114,7 +117,8 @@ def test_it_conforms(size, tmp_path):
 
 def test_every_board_there_is_can_be_had_but_not_one_more(tmp_path):
     everything = NQueens(4, train=20, test=8, cache_dir=tmp_path)
-    assert len(everything.instances("train")) + len(everything.instances("test")) == 28  # 2 solutions, 14 subsets each
+    sizes = [len(everything.instances(split)) for split in ("train", "validation", "test")]
+    assert sizes == [18, 2, 8] and sum(sizes) == 28  # 2 solutions, 14 subsets each
     with pytest.raises(PuzzleError, match=r"20 \+ 9 boards asked for, but only 28 exist"):
         NQueens(4, train=20, test=9, cache_dir=tmp_path).instances("train")
 

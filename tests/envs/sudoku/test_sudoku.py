@@ -307,7 +307,7 @@ def sample() -> list[str]:
 def test_real_files_are_read(tmp_path, sample):
     train = write_sample(tmp_path / "train.csv", sample[:16])
     test = write_sample(tmp_path / "test.csv", [sample[0], *sample[16:]])
-    puzzle = Sudoku(9, train_file=train, test_file=test)
+    puzzle = Sudoku(9, train_file=train, test_file=test, validation=0)
     assert len(puzzle.instances("train")) == 15 and len(puzzle.instances("test")) == 5
     first = puzzle.instances("train")[:1]
     assert puzzle.render(first.inputs[0]).replace(" ", "").startswith("...|...|...\n...|...|.12\n..3|.45|...\n---")

@@ -74,7 +74,7 @@ def test_training_and_evaluation(rows: Rows, mode: str) -> None:
     run = assemble(load_config("sudoku-4x4", [*TINY, *MODES[mode], "budget.updates=12"]))
     learn(run)
     assert run.ledger.train_passes == rows.counted
-    found = measure(run, 20)
+    found = measure(run, "test", 20)
     assert run.ledger.forward["eval"] == found.puzzles * found.passes_per_puzzle
     assert run.ledger.train_passes + run.ledger.forward["eval"] == rows.counted
 
@@ -104,8 +104,8 @@ def test_a_run_that_is_saved_and_restored(rows: Rows, mode: str) -> None:
 def test_the_programs_that_use_a_model(rows: Rows, capsys: pytest.CaptureFixture[str]) -> None:
     train.main([*TINY, "name=run", "budget.updates=1"])
     summary = json.loads(Path("runs/run/summary.json").read_text())
-    # All 50 test puzzles, and the one whose trajectory is drawn.
-    assert rows.counted == summary["train_passes_total"] + (50 + 1) * summary["eval_passes_per_puzzle"]
+    # All 15 validation and 50 test puzzles, and the one whose trajectory is drawn.
+    assert rows.counted == summary["train_passes_total"] + (15 + 50 + 1) * summary["eval_passes_per_puzzle"]
 
     def spent(program, *arguments: str) -> tuple[int, dict]:
         before = rows.counted
@@ -125,6 +125,8 @@ def test_the_programs_that_use_a_model(rows: Rows, capsys: pytest.CaptureFixture
     measured = [point for point in result["points"] if point["rule"] != "never"] + [result["points"][4]]
     assert result["points"][4]["rule"] == "never" and result["points"][4]["steps"] == 4
     passes = sum(point["passes_per_puzzle"] for point in measured)
-    assert counted == result["train_passes_total"] + round(50 * passes)
+    there = [result["validation_points"][result["points"].index(point)] for point in measured]
+    chosen = sum(point["passes_per_puzzle"] for point in there)
+    assert counted == result["train_passes_total"] + round(50 * passes) + round(15 * chosen)
     counted, result = spent(solve, "abca")
     assert counted == result["results"][0]["passes"] == 4 * 3

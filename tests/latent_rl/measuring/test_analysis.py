@@ -278,7 +278,7 @@ def test_a_folder_that_cannot_be_made(capsys, run_dir, tmp_path) -> None:
 def test_evaluations_in_training_report_the_same_numbers(cache) -> None:
     run = assemble(tiny_config(cache, "tracking.enabled=false", "collector.num_envs=2"))
     learn(run, batches=1)
-    found = measure(run)
+    found = measure(run, "test")
     metrics = evaluation_metrics(found, run.spent, baseline=336)
     for step in range(3):
         assert metrics[f"steps/margin_{step + 1:02d}"] == found.margin_by_step[step]

@@ -25,6 +25,7 @@ FAMILIES: dict[str, dict[str, Kind]] = {
         "augment": FLAG,
         "check_uniqueness": FLAG,
         "cache_dir": FILE,
+        "validation": OPTIONAL_COUNT,
     },
     "Maze": {
         "size": COUNT,
@@ -39,8 +40,16 @@ FAMILIES: dict[str, dict[str, Kind]] = {
         "test_file": FILE,
         "augment": FLAG,
         "cache_dir": FILE,
+        "validation": OPTIONAL_COUNT,
     },
-    "NQueens": {"size": COUNT, "train": COUNT, "test": COUNT, "seed": SEED, "cache_dir": FILE},
+    "NQueens": {
+        "size": COUNT,
+        "train": COUNT,
+        "test": COUNT,
+        "seed": SEED,
+        "cache_dir": FILE,
+        "validation": OPTIONAL_COUNT,
+    },
     "Arc": {
         "test": Kind("sources"),
         "train": Kind("sources"),
@@ -49,6 +58,7 @@ FAMILIES: dict[str, dict[str, Kind]] = {
         "side": COUNT,
         "names": Kind("sources", optional=True),
         "allow_leak": FLAG,
+        "validation": OPTIONAL_COUNT,
     },
 }
 """What an option may be. A new option of a family is missed by this list; `unlisted` says so."""

@@ -1,0 +1,80 @@
+"""Settings that a user gives and that change nothing in this training: they are told so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from latent_rl.config.loading import parse_overrides
+from latent_rl.config.schema import Config
+
+
+class _Idle(NamedTuple):
+    """Keys that begin with `prefix` do nothing where `applies`, for the reason `because`."""
+
+    prefix: str
+    applies: Callable[[Config], bool]
+    because: str
+
+
+def _learns_without_reward(config: Config) -> bool:
+    # What a plug-in reads is not known here.
+    reads = any(config.loss.weight(name) for name in config.loss.terms if name == "return" or ":" in name)
+    return config.halting.rule != "learned" and not reads
+
+
+def _learns_without_worth(config: Config) -> bool:
+    """Without what answers are worth by the rule, that is."""
+    return _learns_without_reward(config) and config.answers.group is None
+
+
+_IDLE = (
+    *(
+        _Idle(f"env.reward.{key}", _learns_without_reward, "only halting.rule=learned and loss.terms.return read it")
+        for key in ("pass_cost", "quality_weight")
+    ),
+    *(
+        _Idle(f"env.reward.{key}", _learns_without_worth, "no scheme but pi-halt, grpo and exit learns from reward")
+        for key in ("solve_bonus", "violation_cost")
+    ),
+    *(
+        _Idle(f"answers.{key}", lambda config: config.answers.group is None, "no answers are sampled (answers.group)")
+        for key in ("temperature", "cross_entropy")
+    ),
+    _Idle("halting.ppo.steps", lambda config: config.halting.rule != "learned", "it is of halting.rule=learned"),
+    *(
+        _Idle(f"collector.{key}", lambda config: config.collector.mode == "fused", "it is of collector.mode=replay")
+        for key in ("steps_per_batch", "epochs", "minibatch_size")
+    ),
+    _Idle("optimizer.muon_lr", lambda config: config.optimizer.name != "muon", "it is of optimizer.name=muon"),
+    _Idle(
+        "optimizer.puzzle_",
+        lambda config: not config.network.puzzle_embedding_width,
+        "there are no puzzle embeddings (network.puzzle_embedding_width=0)",
+    ),
+    _Idle(
+        "evaluation.every_updates",
+        lambda config: config.evaluation.points is not None,
+        "evaluation.points decides",
+    ),
+)
+
+
+def idle_settings(config: Config, overrides: Sequence[str]) -> dict[str, str]:
+    """Keys among `overrides` that change nothing in training with `config`, each with the reason.
+
+    Args:
+        config: complete, the overrides included.
+        overrides: `dotted.key=value`, as they were given.
+    """
+    given = list(_dotted(parse_overrides(overrides)))
+    found = ((key, idle) for key in given for idle in _IDLE if key.startswith(idle.prefix) and idle.applies(config))
+    return {key: idle.because for key, idle in found}
+
+
+def _dotted(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from _dotted(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
