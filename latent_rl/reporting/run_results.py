@@ -21,8 +21,9 @@ from latent_rl.training import Run
 def training_metrics(batch: TensorDictBase, metrics: Mapping[str, Any], spent: Spent) -> dict[str, Any]:
     """`train/…` and `passes/…` after an update.
 
-    `train/reward` and `train/violations` are means over the collected recursion steps, `train/solved` the share of solved puzzles among
-    the episodes that ended in the batch (left out if none did), `train/episode_steps` their mean length.
+    `train/reward` and `train/violations` are means over the collected recursion steps, `train/solved` the share of
+    solved puzzles among the episodes that ended in the batch (left out if none did), `train/episode_steps` their mean
+    length.
     """
     values = {f"train/{name}": value for name, value in metrics.items()}
     values["train/reward"] = batch["next", "reward"].mean()
