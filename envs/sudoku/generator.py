@@ -50,7 +50,7 @@ def generate(
     draws = new = 0
     size = box_shape[0] * box_shape[1]
     if low > size * size - _FEWEST_GIVENS[size]:
-        raise _exhausted(0, count, blanks)
+        raise _exhausted(0, count, blanks, bool(known))
     for solutions in _grids(box_shape, rng, batch=min(_BATCH, max(64, count + count // 8))):
         if len(puzzles) >= count:
             break
@@ -63,16 +63,17 @@ def generate(
         draws, new = draws + len(solutions), new + len(puzzles) - before
         if draws >= 5_000:
             if new < _LEAST_YIELD * draws and len(puzzles) < count:
-                raise _exhausted(len(puzzles), count, blanks, "others " if known else "")
+                raise _exhausted(len(puzzles), count, blanks, bool(known))
             draws = new = 0
     kept = list(puzzles.values())[:count]
     return np.stack([given for given, _ in kept]), np.stack([solution for _, solution in kept])
 
 
-def _exhausted(found: int, count: int, blanks: tuple[int, int], others: str = "") -> PuzzleError:
+def _exhausted(found: int, count: int, blanks: tuple[int, int], beside_known: bool) -> PuzzleError:
+    others = "others " if beside_known else ""
     return PuzzleError(
-        f"{found} different puzzles with {blanks[0]} to {blanks[1]} blanks found where {count} {others}were asked for; "
-        "ask for fewer puzzles or another range of blanks"
+        f"{found} different puzzles with {blanks[0]} to {blanks[1]} blanks found where {count} {others}were "
+        "asked for; ask for fewer puzzles or another range of blanks"
     )
 
 
