@@ -86,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def refuse_taken(folders: Sequence[Path]) -> None:
     """Raise `UserError` if a folder holds a model."""
     for folder in folders:
-        if (folder / "checkpoint").exists():
+        # The file, not its folder: a disk that was full has left the folder alone, and the same command makes the rest.
+        if (folder / "checkpoint" / "model.pt").exists():
             raise UserError(f"{folder} holds a model already: name another folder with --out")
 
 

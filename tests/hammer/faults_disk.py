@@ -131,7 +131,7 @@ def tracking_artifacts(bench: Bench) -> None:
     bench.finished()
 
 
-@case("disk", mode="halt", file=("tradeoff.json", "tradeoff.png", "config.yaml", "model.pt"))
+@case("disk", mode="halt", file=("tradeoff.*json", "tradeoff.*png", "config.yaml", "model.pt"))
 def halt(bench: Bench, file: str) -> None:
     """A part of what `halt` leaves does not fit: one line; the same command later makes all of it."""
     outcome = bench.run(faults=[{**MOMENTS["opening"], "path": rf"taught.*{file}", "last": FOR_EVER}])
@@ -139,7 +139,7 @@ def halt(bench: Bench, file: str) -> None:
     bench.goes_on()
 
 
-@case("disk", mode="compare", file=("compare.json", "compare.md", "figures/.*png", r"dis-0/.*training\.pt"))
+@case("disk", mode="compare", file=("compare[^/]*json", "compare[^/]*md", "figures/.*png", r"dis-0/.*training\.pt"))
 def compare(bench: Bench, file: str) -> None:
     """A part of a comparison does not fit: one line; the same command goes on later."""
     outcome = bench.run(faults=[{**MOMENTS["opening"], "path": file, "last": FOR_EVER}])

@@ -162,7 +162,14 @@ def test_mistakes_are_told_in_one_line(capsys, run_dir, tmp_path) -> None:
     assert "name at least one CHECKPOINT" in teach.mistake(capsys, "evaluation.batch_size=4")
     assert "nothing to decide" in teach.mistake(capsys, run_dir, "--steps", 1)
     (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "model.pt").touch()
     assert "holds a model already" in teach.mistake(capsys, run_dir, "--out", tmp_path)
+
+
+def test_a_folder_that_was_left_without_its_model_is_filled(run_dir, tmp_path) -> None:
+    (tmp_path / "taught" / "checkpoint").mkdir(parents=True)
+    teach(run_dir, "--out", tmp_path / "taught", "--pass-costs", "1e-3", *SMALL)
+    assert load_model(tmp_path / "taught").halting is not None
 
 
 def test_what_is_refused_leaves_no_folder(capsys, run_dir, tmp_path) -> None:
