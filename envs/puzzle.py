@@ -147,6 +147,11 @@ class Puzzle(ABC):
             bool `[B]`.
         """
 
+    @property
+    def counts_violations(self) -> bool:
+        """Whether `violations` tells more than `is_solved` does."""
+        return self.has_rule and type(self).violations is not Puzzle.violations
+
     def violations(self, inputs: Tensor, answers: Tensor) -> Tensor:
         """How far answers are from obeying the rule, without looking at an answer key: a reward to learn from.
 

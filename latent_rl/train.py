@@ -100,6 +100,8 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
         progress.say(describe(run, run_dir))
         if not run.puzzle.has_validation:
             progress.say(f"{run.puzzle.name} has no validation split: it is measured at the end only, on test puzzles")
+        if run.policy.answers is not None and not run.puzzle.counts_violations:
+            progress.say(f"{run.puzzle.name} counts no violations: only sampled answers that are solved can teach")
         while run.budget_share < 1.0 and not interruption.requested:
             with clock, explained(run):
                 batch = next(collection)

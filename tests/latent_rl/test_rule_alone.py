@@ -86,6 +86,12 @@ def test_a_group_costs_no_pass(scheme: str) -> None:
     assert spent == [5 * 8 * 3] * 2
 
 
+@pytest.mark.parametrize(("puzzle", "said"), [("Graded", False), ("Backwards", True)])
+def test_a_rule_that_counts_nothing_is_said_to(puzzle: str, said: bool, capsys: pytest.CaptureFixture[str]) -> None:
+    trained("plain", "exit", f"env.id=tests/{puzzle}-v0", "env.options={train: 300, test: 50}", updates=2)
+    assert ("counts no violations: only sampled answers that are solved can teach" in capsys.readouterr().err) == said
+
+
 @pytest.mark.parametrize(("scheme", "updates", "least"), [("exit", 400, 0.5), ("grpo", 400, 0.5)])
 def test_a_small_puzzle_is_learned_from_its_rule(scheme: str, updates: int, least: float) -> None:
     import json
