@@ -10,8 +10,9 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from latent_rl.envs import PuzzleError
 from latent_rl.errors import UserError, brief, nearest
@@ -89,12 +90,22 @@ def one_line(message: str) -> str:
 def run_program(program: Callable[[], None]) -> None:
     """Run a program; a user's mistake becomes one line and exit code 2, an interruption exit code 130.
 
-    A reader of our output who left, as `| head` does, is no mistake: the program ends quietly with exit code 0.
+    A reader of our output who left, as `| head` does, is no mistake: the program ends quietly with exit code 0. What
+    standard error cannot take, on a full disk say, is lost, and the work goes on.
     """
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed before we were started
             setattr(sys, name, open(os.devnull, "w"))
+    told, sys.stderr = sys.stderr, _Forgiving(sys.stderr)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    try:
+        _run(program)
+    finally:
+        sys.stderr = told
+        _drop_unwritten(told)
+
+
+def _run(program: Callable[[], None]) -> None:
     try:
         program()
         sys.stdout.flush()
@@ -121,11 +132,33 @@ def run_program(program: Callable[[], None]) -> None:
 
 def _drop_output() -> None:
     """What is still to be printed goes nowhere, where it cannot be: Python would try again, and fail, at its end."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    _drop_unwritten(sys.stdout)
+
+
+def _drop_unwritten(stream: TextIO) -> None:
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+class _Forgiving:
+    """A stream that loses what cannot be written."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def json_file(text: str) -> Path:

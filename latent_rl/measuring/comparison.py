@@ -110,7 +110,10 @@ class TargetCost:
 
 @dataclass(frozen=True)
 class SchemeResult:
-    """One scheme over its seeds. Passes are network passes; evaluation passes are those of one puzzle."""
+    """One scheme over its seeds. Passes are network passes; evaluation passes are those of one puzzle.
+
+    Compute is forward passes and twice the backward passes; None with runs of a version that did not count these.
+    """
 
     scheme: str
     seeds: list[int]
@@ -125,7 +128,9 @@ class SchemeResult:
     accuracy_stopped_early: Estimate
     train_passes_to_target: TargetCost
     train_seconds_to_target: TargetCost
+    train_compute_to_target: TargetCost | None
     train_passes: Estimate
+    train_gradient_passes: Estimate | None
     train_seconds: Estimate
     train_puzzles_per_second: Estimate
     eval_puzzles_per_second: Estimate
@@ -143,6 +148,7 @@ class SchemeRatios:
     eval_passes_to_own_accuracy: Ratio
     train_passes_to_target: Ratio
     train_seconds_to_target: Ratio
+    train_compute_to_target: Ratio | None
 
 
 @dataclass(frozen=True)
@@ -205,6 +211,13 @@ def _target_cost(values: list[float | None]) -> TargetCost:
     return TargetCost(values, _cost(known) if len(known) == len(values) else None)
 
 
+def _compute_cost(reached: list[Milestone | None]) -> TargetCost | None:
+    found = [None if milestone is None else milestone.train_compute for milestone in reached]
+    if any(milestone is not None and value is None for milestone, value in zip(reached, found, strict=True)):
+        return None
+    return _target_cost([None if value is None else float(value) for value in found])
+
+
 def _cost(values: Sequence[float]) -> Estimate:
     return mean_interval(values, within=(0.0, math.inf))
 
@@ -214,6 +227,7 @@ def _result(scheme: str, runs: Sequence[Run], metric: Metric, target: float) -> 
     puzzles = summaries[0].eval_puzzles
     reached = [run.first_reaching(target, metric) for run in runs]
     early = [run.stopped_early(metric) for run in runs]
+    with_gradient = [summary.train_gradient_passes_total for summary in summaries]
     exact = share_interval([summary.exact_accuracy for summary in summaries], puzzles)
     solved = share_interval([summary.solved_rate for summary in summaries], puzzles)
     return SchemeResult(
@@ -233,7 +247,9 @@ def _result(scheme: str, runs: Sequence[Run], metric: Metric, target: float) -> 
             [None if found is None else float(found.train_passes) for found in reached]
         ),
         train_seconds_to_target=_target_cost([None if found is None else found.train_seconds for found in reached]),
+        train_compute_to_target=_compute_cost(reached),
         train_passes=_cost([float(summary.train_passes_total) for summary in summaries]),
+        train_gradient_passes=None if None in with_gradient else _cost([float(passes) for passes in with_gradient]),
         train_seconds=_cost([summary.train_seconds for summary in summaries]),
         train_puzzles_per_second=_cost([summary.puzzles_seen / summary.train_seconds for summary in summaries]),
         eval_puzzles_per_second=_cost([run.evaluation_speed() for run in runs]),
@@ -251,6 +267,9 @@ def _ratios(baseline: SchemeResult, other: SchemeResult) -> SchemeRatios:
         eval_passes_to_own_accuracy=_ratio(baseline.eval_passes_to_own_accuracy, other.eval_passes_to_own_accuracy),
         train_passes_to_target=_target_ratio(names, baseline.train_passes_to_target, other.train_passes_to_target),
         train_seconds_to_target=_target_ratio(names, baseline.train_seconds_to_target, other.train_seconds_to_target),
+        train_compute_to_target=None
+        if baseline.train_compute_to_target is None or other.train_compute_to_target is None
+        else _target_ratio(names, baseline.train_compute_to_target, other.train_compute_to_target),
     )
 
 

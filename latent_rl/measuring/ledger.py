@@ -48,6 +48,11 @@ class Ledger:
         """All forward passes spent on training."""
         return self.forward["collect"] + self.forward["update"]
 
+    @property
+    def gradient_passes(self) -> int:
+        """All backward passes: the forward passes of training through which a gradient came back."""
+        return sum(self.backward.values())
+
     def state_dict(self) -> dict[str, dict[str, int]]:
         """Passes by phase, forward and backward."""
         return {"forward": dict(self.forward), "backward": dict(self.backward)}

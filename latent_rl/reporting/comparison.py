@@ -154,6 +154,7 @@ def notes(comparison: Comparison) -> list[str]:
         f"Accuracy: share of the test puzzles {METRIC_NAMES[comparison.metric]} after the last recursion step. In "
         f"parentheses every seed, where there are at most {FEW_SEEDS}; in brackets 95% intervals, for accuracy: "
         f"{'; '.join(methods)}; for costs: t over seeds, none from one seed.",
+        "Compute, in forward passes: all of them, and each that a gradient came back through twice more.",
         f"Cost to {target}: at the first evaluation on validation puzzles that reached it, so too high by one interval "
         "between evaluations at most; a number only if every seed reached it.",
         f"To within {100 * OWN_ACCURACY_TOLERANCE:g} points: as many steps as that takes on validation puzzles; passes "
@@ -212,7 +213,9 @@ def _results(comparison: Comparison) -> Grid:
         (f"  {METRIC_NAMES[comparison.metric]} then", lambda result: share(result.accuracy_stopped_early)),
         (f"training passes to {target}", lambda result: _target(result.train_passes_to_target)),
         (f"training seconds to {target}", lambda result: _target(result.train_seconds_to_target)),
+        (f"training compute to {target}", lambda result: _if_counted(_target, result.train_compute_to_target)),
         ("training passes in all", lambda result: number(result.train_passes)),
+        ("… with gradient", lambda result: _if_counted(number, result.train_gradient_passes)),
         ("training seconds in all", lambda result: number(result.train_seconds)),
         ("puzzles a second in training", lambda result: number(result.train_puzzles_per_second)),
         ("puzzles a second in evaluation", lambda result: number(result.eval_puzzles_per_second)),
@@ -223,6 +226,10 @@ def _results(comparison: Comparison) -> Grid:
         ["", *(result.scheme for result in comparison.results)],
         [[name, *(text(result) for result in comparison.results)] for name, text in rows],
     )
+
+
+def _if_counted(text: Callable[[Any], str], value: Any) -> str:
+    return "not counted" if value is None else text(value)
 
 
 def _ratios(comparison: Comparison) -> Grid:
@@ -237,6 +244,7 @@ def _ratios(comparison: Comparison) -> Grid:
         ),
         (f"training passes to {target}", lambda ratios: times(ratios.train_passes_to_target)),
         (f"training seconds to {target}", lambda ratios: times(ratios.train_seconds_to_target)),
+        (f"training compute to {target}", lambda ratios: _if_counted(times, ratios.train_compute_to_target)),
     ]
     return Grid(
         "How many times as much the first scheme costs",

@@ -14,7 +14,7 @@ from latent_rl.reporting.analysis_figures import improvement
 from latent_rl.reporting.arc_figures import contact_sheet
 from latent_rl.reporting.curves import accuracy_against_passes, accuracy_by_step
 from latent_rl.reporting.style import save
-from latent_rl.storage import Evaluation, Spent
+from latent_rl.storage import Evaluation, Spent, compute
 from latent_rl.training import Run
 
 
@@ -109,4 +109,9 @@ def save_figures(figures: Mapping[str, Figure], run_dir: Path) -> list[Path]:
 
 
 def _passes(spent: Spent) -> dict[str, float]:
-    return {"passes/train_total": spent.passes, "passes/train_per_puzzle": spent.passes / spent.puzzles}
+    return {
+        "passes/train_total": spent.passes,
+        "passes/train_per_puzzle": spent.passes / spent.puzzles,
+        "passes/train_with_gradient": spent.gradient_passes,
+        "passes/train_compute": compute(spent.passes, spent.gradient_passes),
+    }

@@ -43,6 +43,8 @@ def table(summary: Summary) -> Table:
     found.add_row(
         "training passes", f"{summary.train_passes_total:,} ({summary.train_passes_per_puzzle:,.1f} a puzzle)"
     )
+    if summary.train_gradient_passes_total is not None:
+        found.add_row("… with gradient", f"{summary.train_gradient_passes_total:,}")
     found.add_row("parameters", f"{summary.parameters:,}")
     return found
 

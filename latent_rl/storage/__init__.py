@@ -21,6 +21,7 @@ from latent_rl.storage.records import (
     Milestone,
     Spent,
     Summary,
+    compute,
 )
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Milestone",
     "PENDING_FILE",
     "Spent",
+    "compute",
     "SETTABLE",
     "SUMMARY_FILE",
     "Summary",

@@ -70,6 +70,11 @@ def _made(folder: Path) -> bool:
         folder.mkdir()
     except FileExistsError:
         return False
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"run directory {ascii(str(folder))}: file names are {error.encoding} here; choose another name, or set "
+            "LC_ALL=C.UTF-8"
+        ) from None
     return True
 
 

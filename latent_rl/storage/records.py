@@ -93,6 +93,11 @@ class Evaluation:
         }
 
 
+def compute(passes: int, gradient_passes: int) -> int:
+    """What passes cost, in forward passes: a backward pass costs about two (one for inputs, one for weights)."""
+    return passes + 2 * gradient_passes
+
+
 class Spent(NamedTuple):
     """What training has cost so far.
 
@@ -101,19 +106,21 @@ class Spent(NamedTuple):
         seconds: time spent collecting and learning; evaluating, logging and saving do not count.
         passes: network passes, forward.
         puzzles: training puzzles begun.
+        gradient_passes: backward passes, one for each forward pass through which a gradient came back.
     """
 
     updates: int
     seconds: float
     passes: int
     puzzles: int
+    gradient_passes: int
 
 
 @dataclass(frozen=True)
 class Milestone:
     """One evaluation of a run: where training stood, what was measured, and on which split.
 
-    Older versions measured on test puzzles during training too.
+    Older versions measured on test puzzles during training too, and did not say how many passes had a gradient.
     """
 
     updates: int
@@ -121,6 +128,12 @@ class Milestone:
     train_passes: int
     evaluation: Evaluation
     split: str = "test"
+    train_gradient_passes: int | None = None
+
+    @property
+    def train_compute(self) -> int | None:
+        """See `compute`; None if an older version did not count."""
+        return None if self.train_gradient_passes is None else compute(self.train_passes, self.train_gradient_passes)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Milestone:
@@ -158,7 +171,8 @@ class History:
 
     def add(self, spent: Spent, evaluation: Evaluation, split: str) -> None:
         """Remember an evaluation on a split."""
-        self.milestones.append(Milestone(spent.updates, spent.seconds, spent.passes, evaluation, split))
+        cost = (spent.updates, spent.seconds, spent.passes)
+        self.milestones.append(Milestone(*cost, evaluation, split, spent.gradient_passes))
 
     @property
     def curve(self) -> list[Milestone]:
@@ -214,6 +228,7 @@ class Summary(BaseModel):
         eval_passes_per_puzzle: network passes to answer one test puzzle.
         train_passes_total: all forward passes of training.
         train_passes_per_puzzle: the same, for one puzzle seen.
+        train_gradient_passes_total: backward passes of training; None if an older version did not say.
         baseline_passes_per_puzzle: passes of the schedule compared with.
         savings_vs_trm: baseline divided by `eval_passes_per_puzzle`; report it only beside the accuracy.
         pass_at: ARC's `pass@k`, by name; empty for other puzzles.
@@ -241,6 +256,7 @@ class Summary(BaseModel):
     eval_passes_per_puzzle: float
     train_passes_total: int
     train_passes_per_puzzle: float
+    train_gradient_passes_total: int | None = None
     baseline_passes_per_puzzle: int
     savings_vs_trm: float
     pass_at: dict[str, float] = {}
@@ -259,6 +275,7 @@ class Summary(BaseModel):
             train_seconds=spent.seconds,
             train_passes_total=spent.passes,
             train_passes_per_puzzle=spent.passes / spent.puzzles,
+            train_gradient_passes_total=spent.gradient_passes,
             baseline_passes_per_puzzle=baseline,
             savings_vs_trm=baseline / evaluation.passes_per_puzzle,
         )

@@ -99,7 +99,8 @@ class Run:
     def spent(self) -> Spent:
         """What training has cost so far; counting the puzzles waits for the device."""
         puzzles = self.collection.puzzles_begun
-        return Spent(self.learner.updates, self.clock.seconds, self.ledger.train_passes, puzzles)
+        ledger = self.ledger
+        return Spent(self.learner.updates, self.clock.seconds, ledger.train_passes, puzzles, ledger.gradient_passes)
 
     @property
     def parts(self) -> dict[str, Stateful]:

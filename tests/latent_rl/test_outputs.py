@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from programs import Program
 from tiny_models import save_untrained, tiny_config
 
 from latent_rl import analyze, cli, compare, evaluate, halt, solve, train
+from latent_rl.errors import UserError
+from latent_rl.storage import claim
 
 LINE = "321...32.12.23.1"
 
@@ -70,3 +75,34 @@ def test_a_mistake_is_one_line_of_bearable_length(capsys) -> None:
         line = capsys.readouterr().err
         assert line.count("\n") == 1 and line.strip().isprintable()
         assert len(line) < max(300, 9 * 100)
+
+
+def test_what_standard_error_cannot_take_is_lost_and_the_work_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def fileno(self) -> int:
+            return os.open(os.devnull, os.O_WRONLY)
+
+    full, done = Full(), []
+    monkeypatch.setattr(sys, "stderr", full)
+
+    def program() -> None:
+        print("working", file=sys.stderr, flush=True)
+        done.append(True)
+
+    cli.run_program(program)
+    assert done and sys.stderr is full
+
+
+def test_a_name_that_the_file_system_cannot_hold_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def mkdir(self: Path, *_: object, **__: object) -> None:
+        str(self.name).encode("ascii")
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with pytest.raises(UserError, match=r"R\\xe4tsel': file names are ascii here"), claim(tmp_path / "Rätsel"):
+        pass

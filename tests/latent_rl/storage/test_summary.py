@@ -10,11 +10,11 @@ from rich.console import Console
 
 from latent_rl.errors import UserError
 from latent_rl.reporting.summary import next_steps, show, table
-from latent_rl.storage import Evaluation, Spent, Summary
+from latent_rl.storage import Evaluation, Milestone, Spent, Summary, compute
 
 FIELDS = """puzzle scheme seed device parameters updates puzzles_seen train_seconds eval_puzzles exact_accuracy
 solved_rate cell_accuracy accuracy_by_step eval_passes_per_puzzle train_passes_total train_passes_per_puzzle
-baseline_passes_per_puzzle savings_vs_trm pass_at validation checkpoint mlflow_run_id""".split()
+train_gradient_passes_total baseline_passes_per_puzzle savings_vs_trm pass_at validation checkpoint mlflow_run_id""".split()
 """docs/design.md, section 8."""
 
 
@@ -23,7 +23,7 @@ def summary() -> Summary:
     found = Evaluation(200, [0.5, 0.9], [0.6, 0.91], [0.8, 0.97], 6.0, 1.0)
     return Summary.of(
         found,
-        Spent(updates=50, seconds=12.5, passes=9000, puzzles=500),
+        Spent(updates=50, seconds=12.5, passes=9000, puzzles=500, gradient_passes=3000),
         336,
         puzzle="sudoku-4x4",
         scheme="dis",
@@ -85,3 +85,9 @@ def test_how_to_open_mlflow_depends_on_where_it_is(summary) -> None:
     assert not any("mlflow" in line for line in next_steps(summary))
     assert "--backend-store-uri sqlite:///elsewhere.db" in next_steps(summary, "P", "sqlite:///elsewhere.db")[-1]
     assert next_steps(summary, "P", "http://server:5000")[-1] == "charts        http://server:5000"
+
+
+def test_compute_counts_a_backward_pass_twice():
+    assert compute(passes=100, gradient_passes=30) == 160
+    assert Milestone(1, 1.0, 100, None, "validation", 30).train_compute == 160
+    assert Milestone(1, 1.0, 100, None, "validation").train_compute is None
