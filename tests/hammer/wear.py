@@ -39,12 +39,22 @@ def soak(seconds: float, warm_up: int, rounds: Sequence[Sequence[str]]) -> dict[
         "rss_mib_first": memory[0] / 1024,
         "rss_mib_last": memory[-1] / 1024,
         "rss_mib_peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "rss_kib_a_round": statistics.linear_regression(range(len(memory)), memory).slope,
+        **_growth(memory),
         "files": files[-1],
         "files_grown": files[-1] - files[0],
         "threads": threads[-1],
         "threads_grown": threads[-1] - threads[0],
     }
+
+
+def _growth(memory: list[float]) -> dict[str, float]:
+    """How memory grows, KiB a round: the slope of a straight line, and the standard error of it."""
+    rounds = range(len(memory))
+    slope, start = statistics.linear_regression(rounds, memory)
+    left = sum((size - start - slope * number) ** 2 for number, size in zip(rounds, memory, strict=True))
+    spread = sum((number - statistics.fmean(rounds)) ** 2 for number in rounds)
+    error = (left / max(1, len(memory) - 2) / spread) ** 0.5
+    return {"rss_kib_a_round": slope, "rss_kib_error": error}
 
 
 def _rss_kib() -> float:

@@ -24,6 +24,7 @@ def tiny_config(cache: Path, *overrides: str) -> Config:
         [
             "env.options.train=20",
             f"env.options.test={TEST_PUZZLES}",
+            f"env.options.validation={TEST_PUZZLES}",
             f"env.options.cache_dir={cache}",
             "env.max_steps=3",
             "network.width=16",
