@@ -16,7 +16,8 @@ INTERVAL = 0.2
 NAME = "victim"
 
 TINY = [
-    "network.width=16", "env.options.train=500", "env.options.test=100", "env.options.validation=50", "tracking.enabled=false",
+    "network.width=16", "env.options.train=500", "env.options.test=100", "env.options.validation=50",
+    "tracking.enabled=false",
     "budget.seconds=null", "budget.updates=40", f"checkpoint_every_seconds={INTERVAL}", "device=cpu", "threads=1",
     "evaluation.every_updates=15",
 ]  # fmt: skip
