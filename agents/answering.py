@@ -48,13 +48,11 @@ class AnswerPolicy:
     def log_probs(self, logits: Tensor) -> Tensor:
         """Log-probabilities of tokens, float32 of the shape of `logits`, `[*B, L, V]`; of padding minus infinity."""
         scores = stablemax_logits(logits).float() if self.cross_entropy == "stablemax" else logits
-        padding = torch.zeros(logits.shape[-1], dtype=torch.bool, device=logits.device)
-        padding[PAD] = True
-        return (scores / self.temperature).masked_fill(padding, -torch.inf).log_softmax(-1)
+        return _without_padding(scores / self.temperature).log_softmax(-1)
 
     def greedy(self, logits: Tensor, inputs: Tensor) -> Tensor:
         """The likeliest answer, int64 `[*B, L]`, of logits `[*B, L, V]`, with givens as in `inputs`, `[*B, L]`."""
-        return torch.where(self.free_cells(inputs), self.log_probs(logits).argmax(-1), inputs)
+        return torch.where(self.free_cells(inputs), _without_padding(logits).argmax(-1), inputs)
 
     @torch.no_grad()
     def draw(self, logits: Tensor, inputs: Tensor) -> dict[str, Tensor]:
@@ -80,6 +78,12 @@ class AnswerPolicy:
             "answer": answer,
             "answer_log_prob": likely.sum(-1),
         }
+
+
+def _without_padding(scores: Tensor) -> Tensor:
+    """Scores `[*B, L, V]` with minus infinity for padding."""
+    padding = torch.arange(scores.shape[-1], device=scores.device) == PAD
+    return scores.masked_fill(padding, -torch.inf)
 
 
 class GroupJudge:

@@ -15,7 +15,7 @@ from latent_rl.agents import RecursionLoss, RecursiveReasoner, TargetGenerator
 from latent_rl.agents.losses.policy_improvement import cell_cross_entropy
 from latent_rl.agents.targets import IGNORE, Targets, make_targets
 
-BLANK_SUDOKU, EMPTY_QUEENS, QUEEN = 1, 1, 2
+BLANK, QUEEN = 1, 2
 BOXES = {16: (2, 2), 36: (2, 3), 81: (3, 3)}
 
 
@@ -74,7 +74,7 @@ def sudoku_rounds(inputs: Tensor) -> Tensor:
     """The round in which a cell comes to have one candidate, int64 `[B, L]`; 99 if never. Givens: 0."""
     rows, columns = BOXES[inputs.shape[-1]]
     size = rows * columns
-    board = (inputs - BLANK_SUDOKU).view(-1, size, size)
+    board = (inputs - BLANK).view(-1, size, size)
     found = torch.where(board > 0, 0, 99)
     for number in range(1, 20):
         one_hot = torch.nn.functional.one_hot(board, size + 1)[..., 1:].bool()
@@ -93,7 +93,8 @@ def queen_freedom(inputs: Tensor) -> Tensor:
     """Squares that the given queens leave free in a cell's row, int64 `[B, L]`."""
     size = int(inputs.shape[-1] ** 0.5)
     queens = inputs == QUEEN
-    row, column = torch.arange(size * size) // size, torch.arange(size * size) % size
+    cells = torch.arange(size * size, device=inputs.device)
+    row, column = cells // size, cells % size
     lines = (row, column, row + column, row - column)
     attacks = torch.stack([line.unsqueeze(0) == line.unsqueeze(1) for line in lines]).any(0)
     free = ~(queens.unsqueeze(-1) & attacks).any(1)

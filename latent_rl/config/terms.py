@@ -84,11 +84,10 @@ def _check_something_is_seen(config: Config) -> None:
 
 def _check_answers_are_sampled(config: Config) -> None:
     """Refuse to learn from sampled answers where there are none, or where none is better than another."""
-    policy = config.loss.terms.get("policy")
-    searches = policy is not None and policy.options.get("targets") == "search"
-    learns = {name: config.loss.terms.get(name) is not None for name in ("answer", "givens")}
-    asking = [f"loss.terms.{name} learns" for name, asked in learns.items() if asked]
-    asking += ["loss.terms.policy, targets search: they learn"] if searches else []
+    terms = {name: term for name, term in config.loss.terms.items() if term is not None}
+    asking = [f"loss.terms.{name} learns" for name in ("answer", "givens") if name in terms]
+    if "policy" in terms and terms["policy"].options.get("targets") == "search":
+        asking.append("loss.terms.policy, targets search: they learn")
     if not asking:
         return
     if config.answers.group is None:
