@@ -108,6 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--config", default=DEFAULT_PRESET, metavar="NAME|FILE", help="preset or YAML file")
     parser.add_argument("--schemes", nargs="+", default=["trm", "dis", "pi"], metavar="SCHEME", help="by name or file")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="runs of each scheme, seeds 0 to N - 1")
+    parser.add_argument(
+        "--data-seeds", action="store_true", help="every seed has its own puzzles (env.options.seed), too"
+    )
     budget = parser.add_mutually_exclusive_group()
     budget.add_argument("--budget-seconds", type=float, metavar="S", help="seconds of training for every run")
     budget.add_argument("--budget-passes", type=int, metavar="P", help="network passes of training for every run")
@@ -145,6 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         preset=options.config,
         schemes=schemes,
         seeds=options.seeds,
+        data_seeds=options.data_seeds,
         metric=options.metric,
         target=options.target_accuracy,
         overrides=common,

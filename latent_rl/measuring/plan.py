@@ -16,6 +16,9 @@ EVALUATIONS = 30
 FREE_KEYS = ("tracking.", "checkpoint_every_seconds", *(f"env.options.{name}" for name in CACHES))
 """Settings that may change when a comparison goes on: they do not touch what is trained or measured."""
 
+DATA_SEED = "env.options.seed"
+"""Which puzzles are generated, or drawn from files, and which of them are for training."""
+
 SHARED_KEYS = ("env.id", "env.options", "evaluation.puzzles")
 """Settings that no scheme may have to itself: schemes measured on different puzzles cannot be compared."""
 
@@ -37,6 +40,7 @@ class Question:
     preset: str
     schemes: list[str]
     seeds: int
+    data_seeds: bool
     metric: str
     target: float
     overrides: list[str]
@@ -54,6 +58,8 @@ def make_plans(question: Question, budget: Sequence[str]) -> list[Plan]:
             raise UserError(
                 f"{key}= cannot be set here: a comparison chooses it for every run (--schemes, --seeds, --out)"
             )
+        if key == DATA_SEED and question.data_seeds:
+            raise UserError(f"{key}= cannot be set beside --data-seeds, which chooses it for every run")
     if not any(override.startswith("evaluation.every_updates=") for override in everything):
         common.insert(0, f"evaluation.points={EVALUATIONS}")
     plans = []
@@ -61,6 +67,8 @@ def make_plans(question: Question, budget: Sequence[str]) -> list[Plan]:
         for scheme in question.schemes:
             label = Path(scheme).stem
             identity = [f"scheme={scheme}", f"seed={seed}", f"name={label}-{seed}"]
+            if question.data_seeds:
+                identity.append(f"{DATA_SEED}={seed}")
             config = load_config(question.preset, [*common, *question.own[label], *identity])
             plans.append(Plan(label, seed, config, question.out / f"{label}-{seed}"))
     for key, values in differing_settings(plans).items():

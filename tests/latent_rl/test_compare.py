@@ -18,6 +18,7 @@ from programs import Program
 
 from latent_rl.compare import main
 from latent_rl.envs import register_puzzle, registered_ids
+from latent_rl.measuring import Question, make_plans
 from latent_rl.measuring.comparison import Comparison, Run
 from latent_rl.measuring.intervals import mean_interval, ratio_of_means, share_interval
 from latent_rl.reporting.comparison import grids, markdown, notes
@@ -178,8 +179,22 @@ def test_mistakes_are_one_line_and_code_2(capsys: pytest.CaptureFixture[str]) ->
     assert "such as 0.9, got 90" in fails(capsys, "--target-accuracy", "90")
     assert "seed= cannot be set here" in fails(capsys, "seed=3")
     assert "unknown config key 'optimizer.lrr'" in fails(capsys, "pi:optimizer.lrr=3")
+    assert "cannot be set beside --data-seeds" in fails(capsys, "--data-seeds", "env.options.seed=3")
     assert "env.options.test differs between the schemes (12, 12, 5)" in fails(capsys, "pi:env.options.test=5")
     assert not Path("runs").exists()
+
+
+def test_every_seed_has_puzzles_of_its_own_on_request() -> None:
+    """The same for all schemes of one seed; asked of a puzzle that is never drawn by a seed, a mistake of one line."""
+
+    def seeds(data_seeds: bool) -> dict[str, int | None]:
+        question = Question(
+            "sudoku-4x4", ["dis", "pi"], 2, data_seeds, "solved", 0.9, [], {"dis": [], "pi": []}, Path("c"), ""
+        )
+        return {plan.run_dir.name: plan.config.env.options.get("seed") for plan in make_plans(question, [])}
+
+    assert seeds(True) == {"dis-0": 0, "pi-0": 0, "dis-1": 1, "pi-1": 1}
+    assert set(seeds(False).values()) == {None}
 
 
 def test_a_folder_of_other_settings_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
