@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -75,17 +75,28 @@ class Run:
         return list(zip(passes, accuracies, strict=True))
 
     def stopped_early(self, metric: Metric) -> tuple[float, float]:
-        """(evaluation passes a puzzle, accuracy) on test puzzles after as few steps as validation puzzles allow.
+        """(evaluation passes a puzzle, accuracy) on test puzzles of the cheapest stop that validation puzzles allow.
 
-        There, accuracy is within `choosing.OWN_ACCURACY_TOLERANCE` of the final one.
+        A model stops by its own means: all puzzles after the first `n` steps, or each once the q head believes in its
+        answer. Accuracy is within `choosing.OWN_ACCURACY_TOLERANCE` of the final one.
         """
         there = self.curve[-1].evaluation
-        passes, accuracies = zip(*self.readout(metric, there), strict=True)
-        return self.readout(metric)[cheapest(passes, accuracies, _accuracy(there, metric))]
+        passes, accuracies = zip(*self._stops(metric, there), strict=True)
+        return self._stops(metric, self.reported)[cheapest(passes, accuracies, _accuracy(there, metric))]
 
-    def first_reaching(self, target: float, metric: Metric) -> Milestone | None:
-        """The first evaluation on validation puzzles whose accuracy is at least the target, or None."""
-        return next((milestone for milestone in self.curve if _accuracy(milestone.evaluation, metric) >= target), None)
+    def _stops(self, metric: Metric, found: Evaluation) -> list[tuple[float, float]]:
+        name = "solved_rate" if metric == "solved" else "exact_accuracy"
+        by_q_head = [(stop.passes_per_puzzle, getattr(stop, name)) for stop in found.early_stops]
+        return [*self.readout(metric, found), *by_q_head]
+
+    def first_reaching(self, target: float, metric: Metric) -> tuple[Milestone | None, Milestone] | None:
+        """The first evaluation on validation puzzles whose accuracy is at least the target, after the one before it.
+
+        None if there is no such evaluation; the first of all has none before it.
+        """
+        before: list[Milestone | None] = [None, *self.curve]
+        pairs = zip(before, self.curve, strict=False)
+        return next((pair for pair in pairs if _accuracy(pair[1].evaluation, metric) >= target), None)
 
     def evaluation_speed(self) -> float:
         """Puzzles a second in evaluation: the median over the run's evaluations."""
@@ -97,10 +108,13 @@ class TargetCost:
     """What reaching the target accuracy cost, for each seed, None where it was not reached.
 
     `estimate` is None unless every seed reached the target: a mean over the lucky ones would flatter the scheme.
+    `spacing` is what lies between that evaluation and the one before, on average over seeds: the target was reached
+    somewhere in between. None if no seed reached it.
     """
 
     by_seed: list[float | None]
     estimate: Estimate | None
+    spacing: float | None
 
     @property
     def missing(self) -> int:
@@ -113,6 +127,7 @@ class SchemeResult:
     """One scheme over its seeds. Passes are network passes; evaluation passes are those of one puzzle.
 
     Compute is forward passes and twice the backward passes; None with runs of a version that did not count these.
+    What is stopped early, is stopped by the model's own means, chosen on validation puzzles: `Run.stopped_early`.
     """
 
     scheme: str
@@ -206,16 +221,15 @@ def _accuracy(found: Evaluation, metric: Metric) -> float:
     return found.solved_rate if metric == "solved" else found.exact_accuracy
 
 
-def _target_cost(values: list[float | None]) -> TargetCost:
+def _target_cost(
+    reached: Sequence[tuple[Milestone | None, Milestone] | None], of: Callable[[Milestone], float | None]
+) -> TargetCost:
+    """What `of` says that the first evaluations that reached the target had cost."""
+    values = [None if pair is None else of(pair[1]) for pair in reached]
     known = [value for value in values if value is not None]
-    return TargetCost(values, _cost(known) if len(known) == len(values) else None)
-
-
-def _compute_cost(reached: list[Milestone | None]) -> TargetCost | None:
-    found = [None if milestone is None else milestone.train_compute for milestone in reached]
-    if any(milestone is not None and value is None for milestone, value in zip(reached, found, strict=True)):
-        return None
-    return _target_cost([None if value is None else float(value) for value in found])
+    gaps = [of(pair[1]) - (0 if pair[0] is None else of(pair[0])) for pair in reached if pair is not None]
+    estimate = _cost(known) if len(known) == len(values) else None
+    return TargetCost(values, estimate, statistics.fmean(gaps) if gaps else None)
 
 
 def _cost(values: Sequence[float]) -> Estimate:
@@ -227,6 +241,7 @@ def _result(scheme: str, runs: Sequence[Run], metric: Metric, target: float) -> 
     puzzles = summaries[0].eval_puzzles
     reached = [run.first_reaching(target, metric) for run in runs]
     early = [run.stopped_early(metric) for run in runs]
+    counted = all(found.train_compute is not None for run in runs for found in run.curve)
     with_gradient = [summary.train_gradient_passes_total for summary in summaries]
     exact = share_interval([summary.exact_accuracy for summary in summaries], puzzles)
     solved = share_interval([summary.solved_rate for summary in summaries], puzzles)
@@ -243,11 +258,9 @@ def _result(scheme: str, runs: Sequence[Run], metric: Metric, target: float) -> 
         eval_passes_per_puzzle=_cost([summary.eval_passes_per_puzzle for summary in summaries]),
         eval_passes_to_own_accuracy=_cost([passes for passes, _ in early]),
         accuracy_stopped_early=share_interval([accuracy for _, accuracy in early], puzzles),
-        train_passes_to_target=_target_cost(
-            [None if found is None else float(found.train_passes) for found in reached]
-        ),
-        train_seconds_to_target=_target_cost([None if found is None else found.train_seconds for found in reached]),
-        train_compute_to_target=_compute_cost(reached),
+        train_passes_to_target=_target_cost(reached, lambda found: float(found.train_passes)),
+        train_seconds_to_target=_target_cost(reached, lambda found: found.train_seconds),
+        train_compute_to_target=_target_cost(reached, lambda found: float(found.train_compute)) if counted else None,
         train_passes=_cost([float(summary.train_passes_total) for summary in summaries]),
         train_gradient_passes=None if None in with_gradient else _cost([float(passes) for passes in with_gradient]),
         train_seconds=_cost([summary.train_seconds for summary in summaries]),

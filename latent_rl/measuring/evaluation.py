@@ -13,7 +13,10 @@ from latent_rl.envs import Instances, Puzzle
 from latent_rl.measuring.batches import batches
 from latent_rl.measuring.ledger import Ledger
 from latent_rl.measuring.scores import is_known, score
-from latent_rl.storage import Evaluation
+from latent_rl.storage import EarlyStop, Evaluation
+
+CONFIDENCES = (0.5, 0.9, 0.99, 0.999)
+"""Thresholds at which the q head's stop is measured: its own curve, not only TRM's 0.5."""
 
 
 @torch.no_grad()
@@ -51,6 +54,8 @@ def evaluate(
     # The step itself, over those that took it: their number, margin, dead.
     moved = torch.zeros(max_steps, 3, dtype=torch.float64)
     passes = torch.zeros(max_steps, dtype=torch.float64)
+    # Stops by the q head, one row a threshold, sums over puzzles: exactly right, solved, steps, passes.
+    stopped = torch.zeros(len(CONFIDENCES), 4, dtype=torch.float64)
     counted = 0
     started = time.perf_counter()
     for batch in batches(instances, batch_size, reasoner, ledger, on_progress):
@@ -58,16 +63,25 @@ def evaluate(
         known = is_known(batch.solution)
         scores = torch.zeros(3, len(batch), device=known.device)
         counted += int(known.sum())
+        all_scores, confidence, cost = [], [], []
         for step in range(max_steps):
             before = ledger.forward["eval"]
             taken = next(steps, None)
             if taken is not None:
                 scores[:, taken.rows] = _scores(puzzle, batch, taken)
                 moved[step] += _movement(batch, taken, known)
-            passes[step] += ledger.forward["eval"] - before
+                if len(taken.rows) == len(batch):
+                    all_scores.append(scores[:2].clone())
+                    confidence.append(taken.output.q[:, 0].sigmoid())
+            cost.append(ledger.forward["eval"] - before)
+            passes[step] += cost[-1]
             standing[step] += scores[:, known].sum(1).cpu().double()
+        if len(confidence) == max_steps:
+            per_puzzle = torch.tensor(cost, dtype=torch.float64, device=known.device).cumsum(0) / len(batch)
+            stopped += _stopped(torch.stack(confidence), torch.stack(all_scores), per_puzzle, known)
     shares = (standing / max(counted, 1)).T.tolist()
     active, margin, dead = moved.T
+    everyone_went_on = bool((active == counted).all())
     passes_by_step = (passes.cumsum(0) / len(instances)).tolist()
     return Evaluation(
         puzzles=counted,
@@ -80,6 +94,11 @@ def evaluate(
         dead_share_by_step=(dead / active.clamp(min=1)).tolist(),
         active_by_step=(active / len(instances)).tolist(),
         passes_by_step=passes_by_step,
+        early_stops=[
+            EarlyStop(threshold, *row)
+            for threshold, row in zip(CONFIDENCES, (stopped / max(counted, 1)).tolist(), strict=True)
+            if everyone_went_on
+        ],
     )
 
 
@@ -88,6 +107,28 @@ def _scores(puzzle: Puzzle, batch: Instances, taken: Taken) -> Tensor:
     exact, cells = score(taken.answer, batch.solution[taken.rows])
     solved = puzzle.judge(batch.inputs[taken.rows], taken.answer, batch.solution[taken.rows])
     return torch.stack([exact.float(), solved.float(), cells])
+
+
+def _stopped(confidence: Tensor, scores: Tensor, passes: Tensor, known: Tensor) -> Tensor:
+    """What stopping at each of `CONFIDENCES` comes to, with all steps there to choose from.
+
+    Args:
+        confidence: float32 `[S, B]`, the q head's probability that the answer is right after each step.
+        scores: float32 `[S, 2, B]`, whether it is exactly right, and solved.
+        passes: float64 `[S]`, of one puzzle up to and with each step.
+        known: bool `[B]`, puzzles with a solution; others do not count.
+
+    Returns:
+        float64 `[T, 4]` on the CPU, sums over puzzles: exactly right, solved, steps, passes.
+    """
+    rows = []
+    for threshold in CONFIDENCES:
+        stops = confidence > threshold
+        stops[-1] = True
+        last = stops.int().argmax(0)  # the first of equal ones
+        then = scores.gather(0, last.expand(1, 2, -1))[0]
+        rows.append(torch.cat([then.double(), torch.stack([last + 1.0, passes[last]]).double()])[:, known].sum(1))
+    return torch.stack(rows).cpu()
 
 
 def _movement(batch: Instances, taken: Taken, known: Tensor) -> Tensor:

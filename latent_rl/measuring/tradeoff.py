@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from latent_rl.agents import HaltingPolicy, HaltingRule, LearnedHalt
 from latent_rl.config import Config
@@ -14,10 +14,7 @@ from latent_rl.measuring.evaluation import Evaluation, evaluate
 from latent_rl.measuring.intervals import Estimate, mean_interval, share_interval
 from latent_rl.measuring.ledger import Ledger
 from latent_rl.measuring.stopping import stopping_rule, value_head_is_trained
-from latent_rl.storage import TrainedModel
-
-CONFIDENCES = (0.5, 0.9, 0.99, 0.999)
-"""Thresholds at which the q head's stop is measured: its own curve, not only TRM's 0.5."""
+from latent_rl.storage import EarlyStop, TrainedModel
 
 
 @dataclass(frozen=True)
@@ -57,6 +54,13 @@ class Point:
             steps=sum(found.active_by_step) if steps is None else steps,
             passes_per_puzzle=found.passes_by_step[last],
         )
+
+    @classmethod
+    def confident(cls, stop: EarlyStop, puzzles: int) -> Point:
+        """The q head's stop at a threshold, as an evaluation of all steps tells it."""
+        values = asdict(stop)
+        threshold = values.pop("threshold")
+        return cls("confident", f"confident > {threshold:g}", threshold, puzzles, **values)
 
 
 @dataclass(frozen=True)
@@ -170,10 +174,7 @@ def measure_rules(
         rule = stopping_rule(name, trained, puzzle)
         points.append(Point.of(name, name, None, _evaluate(trained, rule, puzzle, instances, config, ledger)))
     if value_head_is_trained(trained):
-        for threshold in CONFIDENCES:
-            rule = stopping_rule("confident", trained, puzzle, threshold)
-            found = _evaluate(trained, rule, puzzle, instances, config, ledger)
-            points.append(Point.of("confident", f"confident > {threshold:g}", threshold, found))
+        points += [Point.confident(stop, fixed.puzzles) for stop in fixed.early_stops]
     return points
 
 

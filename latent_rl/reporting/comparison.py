@@ -30,7 +30,7 @@ from latent_rl.measuring import (
 from latent_rl.reporting.comparison_figures import CAPTIONS, METRIC_NAMES, figures
 from latent_rl.reporting.files import make_folder, write
 from latent_rl.reporting.style import save
-from latent_rl.reporting.text import FEW_SEEDS, markdown_table, number, share, times
+from latent_rl.reporting.text import FEW_SEEDS, markdown_table, number, share, short, times
 
 REPORT_FILE, TABLE_FILE = "compare.json", "compare.md"
 
@@ -155,10 +155,10 @@ def notes(comparison: Comparison) -> list[str]:
         f"parentheses every seed, where there are at most {FEW_SEEDS}; in brackets 95% intervals, for accuracy: "
         f"{'; '.join(methods)}; for costs: t over seeds, none from one seed.",
         "Compute, in forward passes: all of them, and each that a gradient came back through twice more.",
-        f"Cost to {target}: at the first evaluation on validation puzzles that reached it, so too high by one interval "
-        "between evaluations at most; a number only if every seed reached it.",
-        f"To within {100 * OWN_ACCURACY_TOLERANCE:g} points: as many steps as that takes on validation puzzles; passes "
-        "and accuracy then on test puzzles.",
+        f"Cost to {target}: at the first evaluation on validation puzzles that reached it, so too high by one step "
+        "between evaluations at most, whose mean is named; a number only if every seed reached it.",
+        f"To within {100 * OWN_ACCURACY_TOLERANCE:g} points: the cheapest stop that a model has by itself, after the "
+        "first n steps or by its q head, chosen on validation puzzles; passes and accuracy then on test puzzles.",
     ]
     if any(run.chosen_on_test for run in comparison.runs):
         lines.append(
@@ -254,4 +254,6 @@ def _ratios(comparison: Comparison) -> Grid:
 
 
 def _target(cost: TargetCost) -> str:
-    return not_reached(cost) if cost.estimate is None else number(cost.estimate)
+    if cost.estimate is None:
+        return not_reached(cost)
+    return f"{number(cost.estimate)}, in steps of {short(cost.spacing)}"

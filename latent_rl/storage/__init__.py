@@ -16,6 +16,7 @@ from latent_rl.storage.official import SETTABLE
 from latent_rl.storage.records import (
     PENDING_FILE,
     SUMMARY_FILE,
+    EarlyStop,
     Evaluation,
     History,
     Milestone,
@@ -25,6 +26,7 @@ from latent_rl.storage.records import (
 )
 
 __all__ = [
+    "EarlyStop",
     "Evaluation",
     "History",
     "Milestone",

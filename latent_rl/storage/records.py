@@ -23,6 +23,24 @@ PENDING_FILE = ".pending"
 
 
 @dataclass(frozen=True)
+class EarlyStop:
+    """What an evaluation would have come to, had each puzzle been left once the q head believed in its answer.
+
+    Attributes:
+        threshold: of the probability "it is right" above which a puzzle is left.
+        exact_accuracy, solved_rate: shares in [0, 1].
+        steps: mean recursion steps a puzzle.
+        passes_per_puzzle: network passes that these steps took.
+    """
+
+    threshold: float
+    exact_accuracy: float
+    solved_rate: float
+    steps: float
+    passes_per_puzzle: float
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What one evaluation found. Lists have one entry a recursion step; accuracies are shares in [0, 1].
 
@@ -42,6 +60,7 @@ class Evaluation:
             going its way, however far, makes the answer key no likelier. Over the puzzles that took the step.
         active_by_step: share of puzzles that took the step.
         passes_by_step: network passes spent on a puzzle up to and with each step, as the ledger counted them.
+        early_stops: stops by the q head at several thresholds; none where a halting rule had stopped puzzles already.
     """
 
     puzzles: int
@@ -54,6 +73,7 @@ class Evaluation:
     dead_share_by_step: list[float] = field(default_factory=list)
     active_by_step: list[float] = field(default_factory=list)
     passes_by_step: list[float] = field(default_factory=list)
+    early_stops: list[EarlyStop] = field(default_factory=list)
 
     @property
     def exact_accuracy(self) -> float:
@@ -145,7 +165,8 @@ class Milestone:
         values = dict(values)
         if "evaluation" not in values:
             values = _nested(values)
-        return cls(**{**values, "evaluation": Evaluation(**values["evaluation"])})
+        stops = [EarlyStop(**stop) for stop in values["evaluation"].get("early_stops", [])]
+        return cls(**{**values, "evaluation": Evaluation(**{**values["evaluation"], "early_stops": stops})})
 
 
 def _nested(flat: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from latent_rl.measuring.intervals import mean_interval, ratio_of_means, share_i
 from latent_rl.reporting.comparison import grids, markdown, notes
 from latent_rl.reporting.comparison_figures import spread
 from latent_rl.reporting.mlflow_run import Tracker
-from latent_rl.storage import Evaluation, History, Milestone, Summary, hold
+from latent_rl.storage import EarlyStop, Evaluation, History, Milestone, Summary, hold
 from latent_rl.training.learner import Learner
 
 TINY = [
@@ -310,7 +310,10 @@ def test_a_target_that_was_not_reached_has_no_number() -> None:
     assert ratios.train_passes_to_target.value is None
     assert ratios.train_passes_to_target.note == "trm: not reached in 1 of 2 seeds"
     table = markdown("t", grids(found, {}), notes(found), {})
-    assert "| training passes to 85.0% | not reached in 1 of 2 seeds | 2,500 (2,000, 3,000) |" in table
+    assert (
+        "| training passes to 85.0% | not reached in 1 of 2 seeds | 2,500 (2,000, 3,000), in steps of 1,000 |" in table
+    )
+    assert pi.train_passes_to_target.spacing == 1000 and pi.train_seconds_to_target.spacing == 1
     assert "| training passes to 85.0% | trm: not reached in 1 of 2 seeds |" in table
 
 
@@ -327,6 +330,12 @@ def test_choices_are_made_on_validation_puzzles_and_reported_on_test_puzzles() -
     assert pi.train_passes_to_target.by_seed == [500]
     assert [point["accuracy"] for point in found.as_dict()["runs"][0]["curve"]] == [0.9]
     assert not any("chosen on test" in line for line in notes(found))
+    # A stop by the q head counts beside the first steps, if it is cheaper and good enough on validation puzzles.
+    stops = [EarlyStop(0.5, 0.2, 0.2, 1.0, 3.0), EarlyStop(0.9, 0.9, 0.9, 1.5, 4.5)]
+    there = replace(there, early_stops=stops)
+    here = replace(test.evaluation, early_stops=[stops[0], EarlyStop(0.9, 0.58, 0.58, 1.6, 4.8)])
+    run.history[:] = [replace(run.history[0], evaluation=there), replace(test, evaluation=here)]
+    assert run.stopped_early("solved") == (4.8, 0.58)
     # Of a run from before there were validation puzzles it is said.
     assert any(
         "chosen on test puzzles, and flatter" in line for line in notes(Comparison.of(SLOW, ["trm"], "solved", 1))
