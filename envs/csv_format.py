@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import os
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
@@ -17,7 +18,10 @@ import torch
 from latent_rl.envs.puzzle import IGNORE, Instances, PuzzleError
 
 HEADER = ("source", "question", "answer", "rating")
-"""The columns of the public data sets sudoku-extreme and maze-30x30-hard; only question and answer are used."""
+"""The columns of the public data sets sudoku-extreme and maze-30x30-hard; source and rating only tell puzzles apart."""
+
+Labels = dict[str, list[str]]
+"""What is said of each of `N` puzzles beside its cells, as text: lists of `N`, by name."""
 
 FindFault = Callable[[torch.Tensor, torch.Tensor], "tuple[int, str] | None"]
 """Of inputs and solutions, int64 `[N, L]`: the first row that breaks the puzzle's rule and how it does, or None."""
@@ -37,7 +41,7 @@ def read_csv(
     limit: int | None = None,
     seed: int = 0,
     how_to_get: str = "",
-) -> tuple[Instances, np.ndarray]:
+) -> tuple[Instances, np.ndarray, Labels]:
     """Read instances from a CSV file with the header `source,question,answer,rating`, plain or gzip.
 
     Args:
@@ -52,7 +56,7 @@ def read_csv(
         how_to_get: added to the message if the file is missing.
 
     Returns:
-        The instances, and the line that each stands in, int64 `[N]`.
+        As `Rows.instances`.
 
     Raises:
         PuzzleError: if the file is missing, unreadable, empty or smaller than `limit`, or if a row is malformed; the
@@ -64,12 +68,16 @@ def read_csv(
 
 
 class Rows(NamedTuple):
-    """The rows of a file, checked, as tokens int16: questions and answers `[N, L]`, and their lines int64 `[N]`."""
+    """The rows of a file, checked, as tokens int16: questions and answers `[N, L]`, and their lines int64 `[N]`.
+
+    `labels` holds what else the file says of each row, see `Labels`.
+    """
 
     path: Path
     questions: np.ndarray
     answers: np.ndarray
     lines: np.ndarray
+    labels: Labels
 
     def draw(self, limit: int | None, seed: int) -> np.ndarray:
         """Numbers of `limit` rows, drawn without replacement, ascending; of all of them if None."""
@@ -79,10 +87,11 @@ class Rows(NamedTuple):
             raise PuzzleError(f"{self.path}: {limit} puzzles asked for, but the file has {len(self.lines)}")
         return np.sort(np.random.default_rng(seed).choice(len(self.lines), limit, replace=False))
 
-    def instances(self, numbers: np.ndarray) -> tuple[Instances, np.ndarray]:
-        """The instances in the rows with these numbers, and their lines."""
+    def instances(self, numbers: np.ndarray) -> tuple[Instances, np.ndarray, Labels]:
+        """The instances in the rows with these numbers, the line that each stands in, int64 `[N]`, and their labels."""
         pair = (torch.from_numpy(column[numbers]) for column in (self.questions, self.answers))
-        return Instances.of(*pair), self.lines[numbers]
+        labels = {name: [column[number] for number in numbers] for name, column in self.labels.items()}
+        return Instances.of(*pair), self.lines[numbers], labels
 
 
 def read_rows(
@@ -98,9 +107,12 @@ def read_rows(
     """All rows of a CSV file; see `read_csv`."""
     path = Path(path)
     rows: dict[str, list[np.ndarray]] = {"question": [], "answer": [], "line": []}
+    labels: Labels = {"source": [], "rating": []}
     try:
         with _open_text(path) as file:
-            for lines, questions, answers in _row_blocks(file, path, puzzle_name, cell_count):
+            for lines, sources, questions, answers, ratings in _row_blocks(file, path, puzzle_name, cell_count):
+                labels["source"] += sources
+                labels["rating"] += ratings
                 rows["line"].append(np.array(lines))
                 rows["question"].append(_encode(questions, question_tokens, path, lines, "question"))
                 rows["answer"].append(_encode(answers, answer_tokens, path, lines, "answer"))
@@ -116,7 +128,7 @@ def read_rows(
         raise PuzzleError(f"{path}: no puzzles after the header line")
     questions, answers, lines = (np.concatenate(rows[column]) for column in ("question", "answer", "line"))
     _check_one_answer_each(questions, answers, lines, path)
-    return Rows(path, questions, answers, lines)
+    return Rows(path, questions, answers, lines, labels)
 
 
 def write_csv(path: str | os.PathLike[str], rows: Iterable[tuple[str, str, str, str | int]]) -> None:
@@ -138,8 +150,8 @@ def _open_text(path: Path) -> TextIO:
 
 def _row_blocks(
     file: TextIO, path: Path, puzzle_name: str, cell_count: int
-) -> Iterator[tuple[list[int], list[str], list[str]]]:
-    """Blocks of (line numbers, questions, answers) whose rows have the right shape; empty lines are skipped."""
+) -> Iterator[tuple[list[int], list[str], list[str], list[str], list[str]]]:
+    """Blocks of line numbers and the columns of `HEADER`, rows of the right shape; empty lines are skipped."""
     rows = _numbered_rows(file, path)
     _, header = next(rows, (1, []))
     if tuple(header) != HEADER:
@@ -154,7 +166,11 @@ def _row_blocks(
                     raise PuzzleError(
                         f"{path}, line {line}: {puzzle_name} has {cell_count} cells, the {column} has {len(text)}"
                     )
-        yield [line for line, _ in block], [row[1] for _, row in block], [row[2] for _, row in block]
+        # A few hundred sources and ratings name millions of rows: each text is kept once.
+        columns = (
+            [sys.intern(row[column]) if column in (0, 3) else row[column] for _, row in block] for column in range(4)
+        )
+        yield [line for line, _ in block], *columns
 
 
 def _numbered_rows(file: TextIO, path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -135,6 +135,13 @@ class Puzzle(ABC):
             raise PuzzleError(f"{self.name} has neither a source nor instances of its own")
         return self.source.instances(split)
 
+    def labels(self, split: Split) -> dict[str, list[str]]:
+        """What tells the puzzles of a split apart beside their cells: a text for each, by name; to report on kinds.
+
+        By default what `source` knows: the columns `source` and `rating` of files.
+        """
+        return {} if self.source is None else self.source.labels(split)
+
     @abstractmethod
     def is_solved(self, inputs: Tensor, answers: Tensor) -> Tensor:
         """Whether answers obey the puzzle's own rule and keep its givens, without looking at an answer key.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from latent_rl.envs.cache import cached
-from latent_rl.envs.csv_format import read_csv, read_rows
+from latent_rl.envs.csv_format import Labels, read_csv, read_rows
 from latent_rl.envs.puzzle import Instances, PuzzleError, Split
 
 Generate = Callable[[int, int, np.random.Generator], Instances]
@@ -46,6 +46,10 @@ class Source(ABC):
         if split not in self._loaded:
             self._loaded.update(self.load(split))
         return self._loaded[split]
+
+    def labels(self, split: Split) -> Labels:
+        """What is known of the puzzles of a split beside their cells; nothing by default."""
+        return {}
 
     @cached_property
     def _loaded(self) -> dict[Split, Instances]:
@@ -160,14 +164,14 @@ class CsvFiles(Source):
         rows = read_rows(self.files[0], **self.reading)
         kept = rows.draw(self.counts[0], self.seed)
         held_out = self._hold_out(len(rows.lines), kept)
-        validation, validation_lines = rows.instances(held_out)
-        train, train_lines = rows.instances(np.setdiff1d(kept, held_out))
+        validation, validation_lines, validation_labels = rows.instances(held_out)
         # A puzzle may stand in a file twice.
         held_back = set(_keys(validation))
-        fresh = np.array([key not in held_back for key in _keys(train)], dtype=bool)
-        train, train_lines = train[torch.from_numpy(fresh)], train_lines[fresh]
+        others = np.setdiff1d(kept, held_out)
+        fresh = np.array([key not in held_back for key in _keys(rows.instances(others)[0])], dtype=bool)
+        train, train_lines, train_labels = rows.instances(others[fresh])
         del rows
-        test, test_lines = read_csv(self.files[1], limit=self.counts[1], seed=self.seed, **self.reading)
+        test, test_lines, test_labels = read_csv(self.files[1], limit=self.counts[1], seed=self.seed, **self.reading)
         check_disjoint(Instances.cat([train, validation]), test, f"{self.files[0]} and {self.files[1]}")
         drawn = (
             (self.files[0], train, train_lines),
@@ -177,7 +181,13 @@ class CsvFiles(Source):
         for file, instances, lines in drawn if self.prove is not None else ():
             if len(instances) and (fault := self.prove(instances.inputs, str(file))) is not None:
                 raise PuzzleError(f"{file}, line {lines[fault[0]]}: {fault[1]}")
+        self._labels = {"train": train_labels, "validation": validation_labels, "test": test_labels}
         return {"train": train, "validation": validation, "test": test}
+
+    def labels(self, split: Split) -> Labels:
+        """The columns `source` and `rating` of a split's rows."""
+        self.instances(split)
+        return self._labels[split]
 
     def _hold_out(self, count: int, kept: np.ndarray) -> np.ndarray:
         """Numbers of the rows for validation, ascending, of `count` rows of which those in `kept` are for training."""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latent_rl import cli
 from latent_rl.config import Config
+from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from latent_rl.agents import HaltingRule, Search
-    from latent_rl.envs import Instances, Puzzle
+    from latent_rl.envs import Instances, Puzzle, Split
     from latent_rl.measuring import Election, Evaluation, SearchEvaluation
     from latent_rl.storage import TrainedModel
 
@@ -22,6 +25,7 @@ EXAMPLE = """\
   python -m latent_rl.evaluate runs/sudoku-6x6-pi-0 --halt confident --halt-threshold 0.9
   python -m latent_rl.evaluate runs/sudoku-6x6-pi-0 --budget-passes 200 --choose rule
   python -m latent_rl.evaluate runs/sudoku-9x9-pi-0 --puzzles 5000 --json result.json env.options.test_file=hard.csv
+  python -m latent_rl.evaluate runs/sudoku-hard-pi-0 --by source env.options.train_file=… env.options.test_file=…
   python -m latent_rl.evaluate official_step_50000 --config sudoku-hard network.heads=8"""
 
 
@@ -35,6 +39,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         choices=["validation", "test"],
         default="test",
         help="test puzzles, to report on, or validation puzzles, to choose by (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--by",
+        metavar="LABEL",
+        help="also accuracies by kind: source or rating of puzzles from files, blanks of a Sudoku",
     )
     parser.add_argument(
         "--submission",
@@ -54,11 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.check_search(parser, options)
 
     # Late, because torch takes seconds to load.
+    import torch
     from rich.console import Console
 
-    from latent_rl.measuring import stopping_rule
+    from latent_rl.measuring import baseline_stop, by_kind, stopping_rule
     from latent_rl.reporting.arc_figures import contact_sheet
-    from latent_rl.reporting.evaluation import as_dict, search_in_words, step_table, totals_in_words
+    from latent_rl.reporting.evaluation import as_dict, kind_table, search_in_words, step_table, totals_in_words
     from latent_rl.reporting.files import write
     from latent_rl.reporting.style import save
 
@@ -68,10 +78,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cli.submission_file(str(options.submission))
     name = cli.chosen_rule(options, trained)
     rule = stopping_rule(name, trained, puzzle, options.halt_threshold)
+    stopped = baseline_stop(config)
     steps = options.steps or trained.config.env.max_steps
     settings = cli.search_settings(options, trained, puzzle)
     instances = cli.instances_to_test(trained, config, puzzle, options.puzzles, options.split)
-    found = measure(trained, puzzle, config, instances, steps, rule, options.guidance, settings)
+    labels = None if options.by is None else labels_of(puzzle, options.split, options.by)[: len(instances)]
+    if labels is not None and settings is not None:
+        raise UserError("--by says which puzzles the recursion solves: leave out the options of search")
+    scores: list[Tensor] = []
+    found = measure(trained, puzzle, config, instances, steps, rule, options.guidance, settings, scores.append)
 
     # With the JSON on standard output, what people read goes beside it.
     console = Console(stderr=str(options.json) == "-", highlight=False)
@@ -85,9 +100,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if name != "never":
             taken = sum(found.active_by_step)
             console.print(f"stopping rule {rule_in_words}; {taken:.2f} steps a puzzle", soft_wrap=True, markup=False)
-    console.print(totals_in_words(found, baseline), soft_wrap=True)
+    console.print(totals_in_words(found, baseline, stopped), soft_wrap=True)
     named = {"checkpoint": str(trained.path), "puzzle": puzzle.name, "split": options.split}
-    result = {**as_dict(found, **named, baseline=baseline), **asked}
+    result = {**as_dict(found, **named, baseline=baseline, stopped=stopped), **asked}
+    if labels is not None:
+        kinds = by_kind(torch.cat(scores, dim=1), labels)
+        console.print(kind_table(options.by, kinds))
+        result["by"] = {options.by: [asdict(kind) for kind in kinds]}
     election = None
     if options.split == "test":  # whose inputs are voted on
         election = vote(trained, puzzle, config, options.puzzles, options.steps)
@@ -109,8 +128,9 @@ def measure(
     halting: HaltingRule,
     guidance: float,
     settings: Search | None,
+    on_scores: Callable[[Tensor], object],
 ) -> Evaluation | SearchEvaluation:
-    """Evaluate on instances, with a progress bar on a terminal; with `settings`, by search."""
+    """Evaluate on instances, with a progress bar on a terminal; with `settings`, by search, which has no scores."""
     import torch
 
     from latent_rl.measuring import Ledger, evaluate, evaluate_search
@@ -121,12 +141,20 @@ def measure(
     how |= {"halting": halting, "guidance": guidance}
     with cli.progress_bar("evaluating", len(instances)) as advance:
         if settings is None:
-            found = evaluate(trained.reasoner, puzzle, instances, **how, on_progress=advance)
+            found = evaluate(trained.reasoner, puzzle, instances, **how, on_progress=advance, on_scores=on_scores)
         else:
             torch.manual_seed(config.seed)
             found = evaluate_search(trained.reasoner, puzzle, instances, settings, **how, on_progress=advance)
     watch.remove()
     return found
+
+
+def labels_of(puzzle: Puzzle, split: Split, by: str) -> list[str]:
+    """What is known under a name of the puzzles of a split; `UserError` if nothing is."""
+    labels = puzzle.labels(split)
+    if by not in labels:
+        raise UserError(f"--by {by}: of these puzzles is known: {', '.join(labels) or 'nothing'}")
+    return labels[by]
 
 
 def vote(

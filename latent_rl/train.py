@@ -62,9 +62,11 @@ def train(config: Config, run_dir: Path | None = None, *, resume: bool = False, 
         KeyboardInterrupt: after a signal, once the update in work is done and saved.
     """
     # Late: torch, torchrl and MLflow take seconds to load, and `--help` or a typo should not wait for them.
+    from latent_rl.measuring import baseline_stop
     from latent_rl.storage import claim, hold
     from latent_rl.training import assemble, check_settings, restore
 
+    baseline_stop(config)  # needed in the end, missed at once
     with ExitStack() as held:
         if resume:
             held.enter_context(hold(run_dir))
@@ -176,7 +178,7 @@ def finish(run: Run, run_dir: Path, tracker: NullTracker, progress: Progress, un
         run.history.write(run_dir)
     with noting(unwritten):
         tracker.artifact(summary.write(run_dir))
-    tracker.metrics(test_metrics(evaluation, run.config.baseline_passes_per_puzzle, election), spent.updates)
+    tracker.metrics(test_metrics(summary, evaluation, election), spent.updates)
     with noting(unwritten):
         for path in save_figures(result_figures(run, evaluation, election), run_dir):
             tracker.artifact(path, "figures")
@@ -239,12 +241,14 @@ def summarize(
     mlflow_run_id: str | None,
 ) -> Summary:
     """The summary of a run whose final evaluations are `found`, on test puzzles, and `validation`."""
+    from latent_rl.measuring import baseline_stop, own_stop
     from latent_rl.storage import Summary
 
     return Summary.of(
         found,
         run.spent,
         run.config.baseline_passes_per_puzzle,
+        baseline_stop(run.config),
         puzzle=run.puzzle.name,
         scheme=run.config.scheme,
         seed=run.config.seed,
@@ -252,6 +256,7 @@ def summarize(
         parameters=count_parameters(run),
         pass_at=pass_at,
         validation={} if validation is None else validation.accuracies,
+        own_stop=None if validation is None else own_stop(validation, found),
         checkpoint=str(model_file),
         mlflow_run_id=mlflow_run_id,
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latent_rl.envs.options import Count, Seed
-from latent_rl.envs.puzzle import PAD, Instances, Puzzle, PuzzleError
+from latent_rl.envs.puzzle import PAD, Instances, Puzzle, PuzzleError, Split
 from latent_rl.envs.renderer import Renderer
 from latent_rl.envs.sources import DEFAULT_VALIDATION, CsvFiles, Generated
 from latent_rl.envs.sudoku import generator as grids
@@ -142,6 +142,11 @@ class Sudoku(Puzzle):
                 seed=seed,
                 how_to_get=_HOW_TO_GET,
             )
+
+    def labels(self, split: Split) -> dict[str, list[str]]:
+        """The columns of files, and the number of `blanks`."""
+        blanks = (self.instances(split).inputs == BLANK).sum(-1).tolist()
+        return {**super().labels(split), "blanks": [str(count) for count in blanks]}
 
     def is_solved(self, inputs: Tensor, answers: Tensor) -> Tensor:
         """Whether rows, columns and boxes hold every digit once and the givens are kept, bool `[B]`."""

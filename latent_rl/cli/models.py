@@ -27,6 +27,7 @@ CHANGEABLE = (
     "evaluation",
     "halting.ppo",
     "baseline_passes_per_puzzle",
+    "baseline_run",
     "bf16",
     "compile",
     "threads",

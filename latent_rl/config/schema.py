@@ -237,6 +237,9 @@ class Config(Section):
     threads: Integer = Field(0, ge=0, le=1024, description="CPU threads of torch; 0 leaves torch's own choice")
     checkpoint_every_seconds: Number = Field(60.0, gt=0.0, description="training seconds between two checkpoints")
     baseline_passes_per_puzzle: Positive = Field(336, description="TRM's passes: 16 steps x 3 cycles x (6 + 1)")
+    baseline_run: str | None = Field(
+        None, description="run directory of a trained TRM, whose cheapest stop is the fair baseline"
+    )
     env: EnvConfig = EnvConfig()
     network: NetworkConfig = NetworkConfig()
     answers: AnswersConfig = AnswersConfig()

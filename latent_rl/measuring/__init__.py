@@ -1,7 +1,7 @@
 """What a model can do and what it costs: the ledger of passes, evaluation, search, analysis, votes, comparison."""
 
 from latent_rl.measuring.analysis import ENOUGH_WITHIN, QUANTILES, Analysis, analyze
-from latent_rl.measuring.choosing import OWN_ACCURACY_TOLERANCE, cheapest
+from latent_rl.measuring.choosing import OWN_ACCURACY_TOLERANCE, baseline_stop, cheapest, own_stop, ways_to_stop
 from latent_rl.measuring.comparison import (
     Comparison,
     Metric,
@@ -13,6 +13,7 @@ from latent_rl.measuring.comparison import (
 )
 from latent_rl.measuring.evaluation import Evaluation, evaluate
 from latent_rl.measuring.intervals import Estimate, Ratio
+from latent_rl.measuring.kinds import Kind, by_kind
 from latent_rl.measuring.ledger import Ledger
 from latent_rl.measuring.plan import (
     Plan,
@@ -38,6 +39,7 @@ __all__ = [
     "Election",
     "Estimate",
     "Evaluation",
+    "Kind",
     "Ledger",
     "Metric",
     "OWN_ACCURACY_TOLERANCE",
@@ -54,7 +56,9 @@ __all__ = [
     "TargetCost",
     "analyze",
     "average",
+    "baseline_stop",
     "budget_overrides",
+    "by_kind",
     "cheapest",
     "check_same_settings",
     "differing_settings",
@@ -67,8 +71,10 @@ __all__ = [
     "measure_policy",
     "measure_rules",
     "not_reached",
+    "own_stop",
     "solve",
     "split_overrides",
     "stopping_rule",
     "value_head_is_trained",
+    "ways_to_stop",
 ]

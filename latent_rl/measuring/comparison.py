@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from latent_rl.measuring.choosing import cheapest
+from latent_rl.measuring.choosing import own_stop
 from latent_rl.measuring.intervals import Estimate, Ratio, mean_interval, ratio_of_means, share_interval
 from latent_rl.storage import PENDING_FILE, SUMMARY_FILE, Evaluation, History, Milestone, Summary
 
@@ -80,14 +80,9 @@ class Run:
         A model stops by its own means: all puzzles after the first `n` steps, or each once the q head believes in its
         answer. Accuracy is within `choosing.OWN_ACCURACY_TOLERANCE` of the final one.
         """
-        there = self.curve[-1].evaluation
-        passes, accuracies = zip(*self._stops(metric, there), strict=True)
-        return self._stops(metric, self.reported)[cheapest(passes, accuracies, _accuracy(there, metric))]
-
-    def _stops(self, metric: Metric, found: Evaluation) -> list[tuple[float, float]]:
         name = "solved_rate" if metric == "solved" else "exact_accuracy"
-        by_q_head = [(stop.passes_per_puzzle, getattr(stop, name)) for stop in found.early_stops]
-        return [*self.readout(metric, found), *by_q_head]
+        stop = own_stop(self.curve[-1].evaluation, self.reported, name, self.summary.eval_passes_per_puzzle)
+        return stop.passes_per_puzzle, getattr(stop, name)
 
     def first_reaching(self, target: float, metric: Metric) -> tuple[Milestone | None, Milestone] | None:
         """The first evaluation on validation puzzles whose accuracy is at least the target, after the one before it.

@@ -31,6 +31,7 @@ def evaluate(
     halting: HaltingRule | None = None,
     guidance: float = 1.0,
     on_progress: Callable[[int], object] | None = None,
+    on_scores: Callable[[Tensor], object] | None = None,
 ) -> Evaluation:
     """Let the reasoner take recursion steps on every instance and score each step's answers.
 
@@ -48,6 +49,8 @@ def evaluate(
         halting: who says when an instance is done; nobody by default.
         guidance: weight of the guided readout; 1 is the plain one.
         on_progress: called after each batch with its number of puzzles.
+        on_scores: called after each batch with its puzzles' scores in the end, float32 `[3, B]` on the CPU: whether
+            the answer is exactly right, and solved, and the share of right cells.
     """
     # One row a step, sums over puzzles. Answers as they stand: exactly right, solved, cell accuracy.
     standing = torch.zeros(max_steps, 3, dtype=torch.float64)
@@ -76,6 +79,8 @@ def evaluate(
             cost.append(ledger.forward["eval"] - before)
             passes[step] += cost[-1]
             standing[step] += scores[:, known].sum(1).cpu().double()
+        if on_scores is not None:
+            on_scores(scores.cpu())
         if len(confidence) == max_steps:
             per_puzzle = torch.tensor(cost, dtype=torch.float64, device=known.device).cumsum(0) / len(batch)
             stopped += _stopped(torch.stack(confidence), torch.stack(all_scores), per_puzzle, known)

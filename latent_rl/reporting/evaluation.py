@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
+from latent_rl.reporting.summary import stop_in_words
+
 if TYPE_CHECKING:
     from latent_rl.agents import Search
-    from latent_rl.measuring import Evaluation, SearchEvaluation
+    from latent_rl.measuring import Evaluation, Kind, SearchEvaluation
+    from latent_rl.storage import OwnStop
 
 
 def step_table(puzzle: str, split: str, found: Evaluation) -> Table:
@@ -29,6 +33,18 @@ def step_table(puzzle: str, split: str, found: Evaluation) -> Table:
     return rows
 
 
+def kind_table(by: str, kinds: Sequence[Kind]) -> Table:
+    """One row a kind of puzzles."""
+    rows = Table(title=f"by {by}")
+    rows.add_column(by)
+    for name in ("puzzles", "exactly right", "solved", "cells right"):
+        rows.add_column(name, justify="right")
+    for kind in kinds:
+        shares = (f"{share:.1%}" for share in (kind.exact_accuracy, kind.solved_rate, kind.cell_accuracy))
+        rows.add_row(kind.name, f"{kind.puzzles:,}", *shares)
+    return rows
+
+
 def search_in_words(puzzle: str, split: str, found: SearchEvaluation, settings: Search, rule: str) -> str:
     """How was searched, with which stopping rule, and what it took."""
     how = "as many as needed of at most" if settings.adaptive else "always"
@@ -43,17 +59,26 @@ def search_in_words(puzzle: str, split: str, found: SearchEvaluation, settings: 
     )
 
 
-def totals_in_words(found: Evaluation | SearchEvaluation, baseline: int) -> str:
-    """The accuracies beside what they cost, against the passes of a baseline."""
+def totals_in_words(found: Evaluation | SearchEvaluation, baseline: int, stopped: OwnStop | None = None) -> str:
+    """The accuracies beside what they cost, against the passes of TRM's schedule and of a TRM that stops."""
+    fair = ""
+    if stopped is not None:
+        fair = f", {stopped.passes_per_puzzle / found.passes_per_puzzle:.1f}x fewer than {stop_in_words(stopped)}"
     return (
         f"{found.exact_accuracy:.1%} exact, {found.solved_rate:.1%} solved with {found.passes_per_puzzle:g} network "
-        f"passes a puzzle: {baseline / found.passes_per_puzzle:.1f}x fewer than TRM's {baseline} "
+        f"passes a puzzle: {baseline / found.passes_per_puzzle:.1f}x fewer than TRM's {baseline}{fair} "
         f"({found.seconds:.1f} s)"
     )
 
 
 def as_dict(
-    found: Evaluation | SearchEvaluation, *, checkpoint: str, puzzle: str, split: str, baseline: int
+    found: Evaluation | SearchEvaluation,
+    *,
+    checkpoint: str,
+    puzzle: str,
+    split: str,
+    baseline: int,
+    stopped: OwnStop | None = None,
 ) -> dict[str, Any]:
     """The result for machines."""
     values = asdict(found)
@@ -70,4 +95,5 @@ def as_dict(
         "eval_passes_per_puzzle": passes,
         "baseline_passes_per_puzzle": baseline,
         "savings_vs_trm": baseline / passes,
+        "savings_vs_stopped_trm": stopped and stopped.passes_per_puzzle / passes,
     }

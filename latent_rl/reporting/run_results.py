@@ -14,7 +14,7 @@ from latent_rl.reporting.analysis_figures import improvement
 from latent_rl.reporting.arc_figures import contact_sheet
 from latent_rl.reporting.curves import accuracy_against_passes, accuracy_by_step
 from latent_rl.reporting.style import save
-from latent_rl.storage import Evaluation, Spent, compute
+from latent_rl.storage import Evaluation, Spent, Summary, compute
 from latent_rl.training import Run
 
 
@@ -59,21 +59,28 @@ def evaluation_metrics(found: Evaluation, spent: Spent, baseline: int) -> dict[s
     }
 
 
-def test_metrics(found: Evaluation, baseline: int, election: Election | None = None) -> dict[str, Any]:
-    """`test/…`, once, at the end of a run.
+def test_metrics(summary: Summary, found: Evaluation, election: Election | None = None) -> dict[str, Any]:
+    """`test/…` and `savings/…`, once, at the end of a run.
 
     Args:
+        summary: what the run has come to.
         found: the evaluation on all test puzzles.
-        baseline: network passes a puzzle of the schedule compared with.
         election: the vote on the test inputs, if there was one.
     """
+    stop, fair = summary.own_stop, summary.savings_vs_stopped_trm
     pass_at = {} if election is None else election.pass_at
     return {
         **{f"test/{name}": value for name, value in found.accuracies.items()},
         **{f"test/{name.replace('@', '_at_')}": share for name, share in pass_at.items()},
         "test/seconds": found.seconds,
         "test/passes_per_puzzle": found.passes_per_puzzle,
-        "savings/vs_trm": baseline / found.passes_per_puzzle,
+        "savings/vs_trm": summary.savings_vs_trm,
+        **({} if fair is None else {"savings/vs_stopped_trm": fair}),
+        **(
+            {}
+            if stop is None
+            else {"test/own_stop_passes": stop.passes_per_puzzle, "test/own_stop_solved_rate": stop.solved_rate}
+        ),
     }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
-from latent_rl.storage import Summary
+from latent_rl.storage import OwnStop, Summary
 
 
 def show(
@@ -37,7 +37,12 @@ def table(summary: Summary) -> Table:
     if summary.pass_at:
         found.add_row("voted by views", ", ".join(f"{name} {share:.1%}" for name, share in summary.pass_at.items()))
     found.add_row("network passes a puzzle", f"{summary.eval_passes_per_puzzle:,.4g}")
-    found.add_row("savings against TRM", savings(summary))
+    if summary.own_stop is not None:
+        found.add_row("… stopped by its own means", stop_in_words(summary.own_stop))
+    found.add_row("savings against TRM's schedule", savings(summary))
+    if summary.baseline_stop is not None:
+        stopped = stop_in_words(summary.baseline_stop)
+        found.add_row("… against a TRM that stops", f"{summary.savings_vs_stopped_trm:.1f}x fewer than {stopped}")
     found.add_row("training", f"{summary.train_seconds:,.1f} s on {summary.device}, {summary.updates:,} updates")
     found.add_row("puzzles seen", f"{summary.puzzles_seen:,}")
     found.add_row(
@@ -47,6 +52,11 @@ def table(summary: Summary) -> Table:
         found.add_row("… with gradient", f"{summary.train_gradient_passes_total:,}")
     found.add_row("parameters", f"{summary.parameters:,}")
     return found
+
+
+def stop_in_words(stop: OwnStop) -> str:
+    """`21 (after 1 step, 99.8% solved)`."""
+    return f"{stop.passes_per_puzzle:,.4g} ({stop.way}, {stop.solved_rate:.1%} solved)"
 
 
 def savings(summary: Summary) -> str:

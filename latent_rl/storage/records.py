@@ -41,6 +41,22 @@ class EarlyStop:
 
 
 @dataclass(frozen=True)
+class OwnStop:
+    """A way to stop that a model has by itself, and what it comes to.
+
+    Attributes:
+        way: in words: after the first steps, or by the q head.
+        exact_accuracy, solved_rate: shares in [0, 1].
+        passes_per_puzzle: network passes.
+    """
+
+    way: str
+    exact_accuracy: float
+    solved_rate: float
+    passes_per_puzzle: float
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What one evaluation found. Lists have one entry a recursion step; accuracies are shares in [0, 1].
 
@@ -250,8 +266,12 @@ class Summary(BaseModel):
         train_passes_total: all forward passes of training.
         train_passes_per_puzzle: the same, for one puzzle seen.
         train_gradient_passes_total: backward passes of training; None if an older version did not say.
+        own_stop: the cheapest way to stop by its own means, chosen on validation puzzles and measured on test puzzles
+            (`latent_rl.measuring.own_stop`); None without validation puzzles, and in older versions.
         baseline_passes_per_puzzle: passes of the schedule compared with.
         savings_vs_trm: baseline divided by `eval_passes_per_puzzle`; report it only beside the accuracy.
+        baseline_stop: `own_stop` of the trained TRM that `baseline_run` names; None if none is named.
+        savings_vs_stopped_trm: passes of `baseline_stop` divided by `eval_passes_per_puzzle`; the fair one of the two.
         pass_at: ARC's `pass@k`, by name; empty for other puzzles.
         validation: `puzzles`, `exact_accuracy`, `solved_rate` and `cell_accuracy` on validation puzzles, to choose by;
             empty if there are none.
@@ -278,16 +298,29 @@ class Summary(BaseModel):
     train_passes_total: int
     train_passes_per_puzzle: float
     train_gradient_passes_total: int | None = None
+    own_stop: OwnStop | None = None
     baseline_passes_per_puzzle: int
     savings_vs_trm: float
+    baseline_stop: OwnStop | None = None
+    savings_vs_stopped_trm: float | None = None
     pass_at: dict[str, float] = {}
     validation: dict[str, float] = {}
     checkpoint: str
     mlflow_run_id: str | None
 
     @classmethod
-    def of(cls, evaluation: Evaluation, spent: Spent, baseline: int, **identity: Any) -> Summary:
-        """The summary of a run from its final evaluation, its cost, the baseline's passes, and what says which run."""
+    def of(
+        cls, evaluation: Evaluation, spent: Spent, baseline: int, stopped: OwnStop | None = None, **identity: Any
+    ) -> Summary:
+        """The summary of a run from its final evaluation and its cost, what it is compared with, and which run it is.
+
+        Args:
+            evaluation: on all test puzzles.
+            spent: in training.
+            baseline: passes a puzzle of the schedule compared with.
+            stopped: of the trained TRM compared with, its cheapest stop.
+            identity: the other fields.
+        """
         return cls(
             **identity,
             **evaluation.headline,
@@ -299,6 +332,8 @@ class Summary(BaseModel):
             train_gradient_passes_total=spent.gradient_passes,
             baseline_passes_per_puzzle=baseline,
             savings_vs_trm=baseline / evaluation.passes_per_puzzle,
+            baseline_stop=stopped,
+            savings_vs_stopped_trm=stopped and stopped.passes_per_puzzle / evaluation.passes_per_puzzle,
         )
 
     def write(self, run_dir: Path) -> Path:

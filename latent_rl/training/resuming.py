@@ -18,6 +18,7 @@ CHANGEABLE = (
     "tracking",
     "checkpoint_every_seconds",
     "baseline_passes_per_puzzle",
+    "baseline_run",
     "device",
     "threads",
     "bf16",

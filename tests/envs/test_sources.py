@@ -266,3 +266,19 @@ def test_files_are_read_once_and_share_no_puzzle(tmp_path):
     assert len(files.instances("train")) == 2 and len(files.instances("test")) == 1
     first.unlink()
     assert len(files.instances("train")) == 2
+
+
+def test_what_files_say_of_puzzles_follows_the_rows_into_their_splits(tmp_path):
+    """Each row's source and rating name its question, so that a label that went astray would show."""
+    questions = ["a.", ".a", "b.", ".b", "..", "ab", "ba", "aa", "bb"]
+    for name, rows in (("train.csv", questions[:6]), ("test.csv", questions[6:])):
+        write_csv(tmp_path / name, [(f"of {question}", question, "ab", number) for number, question in enumerate(rows)])
+    tokens = {"question_tokens": {".": 1, "a": 2, "b": 3}, "answer_tokens": {"a": 2, "b": 3}}
+    files = (tmp_path / "train.csv", tmp_path / "test.csv")
+    source = CsvFiles(*files, train=4, test=2, validation=2, seed=1, puzzle_name="pair", cell_count=2, **tokens)
+    for split, count in (("train", 4), ("validation", 2), ("test", 2)):
+        inputs, labels = source.instances(split).inputs, source.labels(split)
+        written = ["".join("_.ab"[token] for token in row) for row in inputs.tolist()]
+        assert labels["source"] == [f"of {question}" for question in written] and len(written) == count
+        known = questions[6:] if split == "test" else questions[:6]
+        assert labels["rating"] == [str(known.index(question)) for question in written]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
 from programs import Program
@@ -70,6 +71,20 @@ def test_puzzles_to_choose_by_are_others_than_those_to_report_on(capsys, known) 
 def test_without_validation_puzzles_nothing_takes_their_place(capsys, run_dir) -> None:
     message = program.mistake(capsys, run_dir, "--split", "validation", "env.options.validation=0")
     assert "sudoku-4x4 has no validation split here, and nothing is chosen on test puzzles" in message
+
+
+def test_accuracies_by_kind(capsys, known) -> None:
+    program("anything", "--by", "blanks", "--json", "-", "--puzzles", 5)
+    captured = capsys.readouterr()
+    kinds = json.loads(captured.out)["by"]["blanks"]
+    blanks = (build_puzzle(known.config).instances("test").inputs[:5] == 1).sum(-1)
+    assert {kind["name"]: kind["puzzles"] for kind in kinds} == dict(Counter(map(str, blanks.tolist())))
+    assert all(kind["exact_accuracy"] == kind["solved_rate"] == 1.0 for kind in kinds)
+    assert "by blanks" in captured.err
+    assert "of these puzzles is known: blanks" in program.mistake(capsys, "anything", "--by", "rating")
+    assert "leave out the options of search" in program.mistake(
+        capsys, "anything", "--by", "blanks", "--trajectories", 2
+    )
 
 
 def test_steps_and_puzzles_can_be_chosen(capsys, known) -> None:

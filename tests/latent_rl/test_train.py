@@ -61,6 +61,9 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         register_puzzle("tests/Backwards-v0", "toy_puzzle:Backwards")
 
 
+fails = Program(main).mistake
+
+
 def run(*arguments: str) -> None:
     main([*TINY, *arguments])
 
@@ -107,6 +110,26 @@ def test_without_validation_puzzles_a_run_is_measured_once_and_says_so(capsys: p
     milestones = json.loads(Path("runs/without/history.json").read_text())
     assert [(one["updates"], one["split"]) for one in milestones] == [(10, "test")]
     assert json.loads(Path("runs/without/summary.json").read_text())["validation"] == {}
+
+
+def test_a_trained_trm_that_stops_is_the_fair_baseline(capsys: pytest.CaptureFixture[str]) -> None:
+    run("name=slow", "scheme=trm", "budget.updates=2")
+    stop = json.loads(Path("runs/slow/summary.json").read_text())["own_stop"]
+    # As good after its first step as after all: it knows nothing yet.
+    assert (stop["way"], stop["passes_per_puzzle"]) == ("after 1 step", 21)
+    capsys.readouterr()
+    run("name=quick", "budget.updates=2", "baseline_run=runs/slow")
+    summary = json.loads(Path("runs/quick/summary.json").read_text())
+    assert summary["baseline_stop"] == stop
+    assert summary["savings_vs_stopped_trm"] == pytest.approx(21 / 18)
+    assert "1.2x fewer than 21" in capsys.readouterr().out
+    tiny = [*TINY, "budget.updates=2"]
+    assert "holds no summary.json" in fails(capsys, *tiny, "baseline_run=runs/nowhere")
+    other = fails(capsys, *tiny, "baseline_run=runs/slow", "env.options.test=40")
+    assert "runs/slow was measured with env.options.test=50, not 40: compare like with like" in other
+    assert not Path("runs/backwards").exists() and len(list(Path("runs").iterdir())) == 2
+    Path("runs/slow/summary.json").write_text(json.dumps({**summary, "own_stop": None}))
+    assert "no stop that was chosen on validation puzzles" in fails(capsys, *tiny, "baseline_run=runs/slow")
 
 
 def test_learning_changes_what_it_should_and_nothing_else() -> None:
@@ -171,9 +194,6 @@ def test_training_learns() -> None:
     )  # fmt: skip
     summary = json.loads(Path("runs/learner/summary.json").read_text())
     assert summary["exact_accuracy"] >= 0.9
-
-
-fails = Program(main).mistake
 
 
 def test_mistakes_are_one_line_and_code_2(capsys: pytest.CaptureFixture[str]) -> None:
