@@ -12,6 +12,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from latent_rl.envs.classes import SplitBy, classes, held_out
 from latent_rl.envs.nqueens.solver import all_solutions, can_complete, random_solutions
 from latent_rl.envs.options import Count, Seed
 from latent_rl.envs.puzzle import Instances, Puzzle, PuzzleError
@@ -50,6 +51,9 @@ class NQueens(Puzzle):
         validation: boards to choose by, default 200. Up to 10x10 they are held out of those in `train`, at most a tenth
             of them by default: boards with few or many queens are all taken, and what is left over has none of them.
             On larger boards they are drawn after the others. 0: none.
+        split_by: `solution`: up to 10x10, some classes of solutions that are images of each other under the board's
+            symmetries are for the test set alone. Its boards have no completion among the others, so that none can be
+            solved by remembering; they show more queens than those of training, which leave more completions open.
 
     Raises:
         PuzzleError: on a size or a count out of range; from `instances`, if fewer boards exist than are asked for.
@@ -65,6 +69,7 @@ class NQueens(Puzzle):
         seed: Seed = 0,
         cache_dir: str | os.PathLike[str] | None = None,
         validation: Count | None = None,
+        split_by: SplitBy = "puzzle",
     ) -> None:
         if size < 4:
             raise PuzzleError(f"nqueens: size must be at least 4, smaller boards have no partial solution; got {size}")
@@ -73,6 +78,9 @@ class NQueens(Puzzle):
         if validation is not None and validation < 0:
             raise PuzzleError(f"nqueens: validation must be at least 0, got {validation}")
         enumerated = size <= _ENUMERATED
+        if split_by == "solution" and not enumerated:
+            raise PuzzleError(f"nqueens: split_by=solution needs all solutions listed: size at most {_ENUMERATED}")
+        self._split_by, self._seed = split_by, seed
         if validation is None:
             validation = default_held_out(train, _DEFAULT_VALIDATION) if enumerated else _DEFAULT_VALIDATION
         self.name = f"nqueens-{size}x{size}"
@@ -84,7 +92,7 @@ class NQueens(Puzzle):
             test=test,
             seed=seed,
             version=_GENERATOR_VERSION,
-            options={"size": size},
+            options={"size": size} | ({"split_by": split_by} if split_by == "solution" else {}),
             cache_dir=cache_dir,
             validation=validation,
             more=None if enumerated else self._generate_more,
@@ -92,8 +100,12 @@ class NQueens(Puzzle):
 
     def _generate(self, train: int, test: int, rng: np.random.Generator) -> Instances:
         size = self.grid_shape[0]
-        draw = _draw_enumerated if size <= _ENUMERATED else _draw_searched
-        solutions, shown = draw(size, train + test, rng)
+        if self._split_by == "solution":
+            solutions, shown = self._draw_split(train, test, rng)
+        elif size <= _ENUMERATED:
+            solutions, shown = _draw_enumerated(all_solutions(size), train + test, rng)
+        else:
+            solutions, shown = _draw_searched(size, train + test, rng)
         if len(solutions) < train + test:
             raise PuzzleError(
                 f"{self.name}: {train} + {test} boards asked for, but "
@@ -102,6 +114,20 @@ class NQueens(Puzzle):
             )
         keys = torch.from_numpy(_boards(solutions, np.ones_like(shown)))
         return Instances.of(torch.from_numpy(_boards(solutions, shown)), keys)
+
+    def _draw_split(self, train: int, test: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Keys and what is shown of them, those of training first, by classes of solutions."""
+        everything = all_solutions(self.grid_shape[0])
+        apart = held_out(_classes(everything), self._seed)
+        parts = (
+            _draw_enumerated(everything[~apart], train, rng),
+            _draw_enumerated(everything[apart], test, rng, without=everything[~apart]),
+        )
+        for wanted, (keys, _), where in zip((train, test), parts, ("train", "test"), strict=True):
+            if len(keys) < wanted:
+                there_are = f"with split_by=solution there are only {len(keys)} boards"
+                raise PuzzleError(f"{self.name}: {there_are} for {where}, {wanted} were asked for")
+        return np.concatenate([keys for keys, _ in parts]), np.concatenate([shown for _, shown in parts])
 
     def _generate_more(self, count: int, known: Instances, rng: np.random.Generator) -> Instances:
         shown = {row.tobytes() for row in known.inputs.numpy()}
@@ -182,15 +208,36 @@ def _boards(solutions: np.ndarray, shown: np.ndarray) -> np.ndarray:
     return np.where(queens, QUEEN, EMPTY).reshape(len(solutions), -1)
 
 
-def _draw_enumerated(size: int, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """At most `count` different partial boards, in random order: their keys and what they show, both `[M, N]`."""
-    solutions = all_solutions(size)
+def _classes(solutions: np.ndarray) -> np.ndarray:
+    """The class of each of all solutions `[S, N]` under rotations and reflections of the board, int64 `[S]`."""
+    number = {tuple(solution): index for index, solution in enumerate(solutions.tolist())}
+    # Upside down, and across the falling diagonal, where rows become columns: these two generate the other symmetries.
+    images = (solutions[:, ::-1], np.argsort(solutions, axis=1))
+    return classes([np.array([number[tuple(row)] for row in image.tolist()]) for image in images])
+
+
+def _draw_enumerated(
+    solutions: np.ndarray, count: int, rng: np.random.Generator, without: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """At most `count` different partial boards, in random order: their keys and what they show, both `[M, N]`.
+
+    Args:
+        solutions: of which boards show a part, `[S, N]`.
+        count: how many.
+        rng: the only source of randomness.
+        without: solutions that no board may be a part of, `[U, N]`.
+    """
+    size = solutions.shape[1]
     subsets = np.arange(1, 2**size - 1)[:, None] >> np.arange(size) & 1  # [S, N]: all but nothing and everything
     owner, subset = np.divmod(rng.permutation(len(solutions) * len(subsets)), len(subsets))
     # A board as a number with a digit a row. The first of equal ones in random order has a random completion as key.
     digits = (solutions[owner] + 1) * subsets[subset]
     _, first = np.unique(digits @ (size + 1) ** np.arange(size), return_index=True)
     first = rng.permutation(first)
+    if without is not None:
+        digits_without = ((without + 1)[:, None] * subsets).reshape(-1, size)
+        taken = digits_without @ (size + 1) ** np.arange(size)
+        first = first[~np.isin(digits[first] @ (size + 1) ** np.arange(size), taken)]
     shown = subsets[subset[first]]
     by_number = np.argsort(shown.sum(1), kind="stable")
     numbers = shown.sum(1)[by_number]

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
+from latent_rl.envs.classes import classes
 from latent_rl.envs.puzzle import PuzzleError
 from latent_rl.envs.sudoku.solver import BoxShape, propagate, search, tightest_cell, to_candidates, to_digits
 
@@ -25,6 +26,7 @@ def generate(
     blanks: tuple[int, int],
     rng: np.random.Generator,
     known: Collection[bytes] = frozenset(),
+    among: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw different puzzles, each with exactly one solution.
 
@@ -38,6 +40,7 @@ def generate(
         blanks: least and greatest number of blanks, both included.
         rng: the only source of randomness.
         known: puzzles that are not wanted, the bytes of their digits.
+        among: grids that solutions are drawn from, bool over those of `reduced_grids`; all of them by default.
 
     Returns:
         Puzzles and solutions, digits uint8 `[count, L]`, 0 for a blank.
@@ -51,7 +54,7 @@ def generate(
     size = box_shape[0] * box_shape[1]
     if low > size * size - _FEWEST_GIVENS[size]:
         raise _exhausted(0, count, blanks, bool(known))
-    for solutions in _grids(box_shape, rng, batch=min(_BATCH, max(64, count + count // 8))):
+    for solutions in _grids(box_shape, rng, min(_BATCH, max(64, count + count // 8)), among):
         if len(puzzles) >= count:
             break
         targets = rng.integers(low, high + 1, size=len(solutions))
@@ -77,7 +80,63 @@ def _exhausted(found: int, count: int, blanks: tuple[int, int], beside_known: bo
     )
 
 
-def _grids(box_shape: BoxShape, rng: np.random.Generator, batch: int) -> Iterator[np.ndarray]:
+def reduced_grids(box_shape: BoxShape) -> np.ndarray:
+    """All solved grids up to 6x6 whose first row is 1, 2, 3, ..., uint8 `[R, L]`: 12 of 4x4, 39,168 of 6x6.
+
+    Relabelling the digits of one gives every grid in exactly one way.
+
+    Raises:
+        ValueError: of larger grids, of which there are too many.
+    """
+    size = box_shape[0] * box_shape[1]
+    if size > _LARGEST_ENUMERATED:
+        raise ValueError(f"grids of {size}x{size} are too many to list")
+    first_row = np.zeros((1, size * size), dtype=np.uint8)
+    first_row[0, :size] = np.arange(1, size + 1)
+    return to_digits(search(to_candidates(first_row, size), box_shape, limit=None)[1])
+
+
+def grid_classes(box_shape: BoxShape) -> np.ndarray:
+    """The class of each of `reduced_grids` under the symmetries that `Sudoku.augment` draws from, int64 `[R]`.
+
+    Two grids are in one class if relabelling digits, permuting bands, stacks, rows in bands and columns in stacks, and
+    transposing, where boxes are square, makes one of the other: 2 classes of 4x4, 49 of 6x6 with boxes of 2x3.
+    """
+    grids = reduced_grids(box_shape)
+    rows, columns = box_shape
+    size = rows * columns
+    number = {grid.tobytes(): index for index, grid in enumerate(grids)}
+    boards = grids.reshape(-1, size, size)
+    moved = [boards[:, order] for order in _line_swaps(size, rows)]
+    moved += [boards[:, :, order] for order in _line_swaps(size, columns)]
+    if rows == columns:
+        moved.append(boards.swapaxes(1, 2))
+    images = []
+    for board in moved:
+        flat = board.reshape(len(grids), -1)
+        # The first row becomes 1, 2, 3, ... again: digit `flat[0, c]` is called `c + 1`.
+        names = np.zeros((len(grids), size + 1), dtype=np.uint8)
+        np.put_along_axis(names, flat[:, :size].astype(np.int64), np.arange(1, size + 1, dtype=np.uint8)[None], axis=1)
+        again = np.take_along_axis(names, flat.astype(np.int64), axis=1)
+        images.append(np.array([number[grid.tobytes()] for grid in again]))
+    return classes(images)
+
+
+def _line_swaps(size: int, group: int) -> Iterator[np.ndarray]:
+    """Orders of rows (or columns) that generate all permutations of groups of `group`, and of lines in a group."""
+    for line in range(group - 1):
+        order = np.arange(size)
+        order[[line, line + 1]] = order[[line + 1, line]]
+        yield order
+    for first in range(0, size - group, group):
+        order = np.arange(size)
+        order[first : first + 2 * group] = np.roll(order[first : first + 2 * group], group)
+        yield order
+
+
+def _grids(
+    box_shape: BoxShape, rng: np.random.Generator, batch: int, among: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
     """Endless batches of solved grids, uint8 `[batch, L]`, drawn from the whole space of grids.
 
     Up to 6x6 every grid is equally likely: all grids with the first row 1, 2, 3, ... are enumerated, and relabelling
@@ -88,9 +147,9 @@ def _grids(box_shape: BoxShape, rng: np.random.Generator, batch: int) -> Iterato
     if size > _LARGEST_ENUMERATED:
         while True:
             yield _metropolis(box_shape, rng, batch)
-    first_row = np.zeros((1, size * size), dtype=np.uint8)
-    first_row[0, :size] = np.arange(1, size + 1)
-    reduced = to_digits(search(to_candidates(first_row, size), box_shape, limit=None)[1])
+    reduced = reduced_grids(box_shape)
+    if among is not None:
+        reduced = reduced[among]
     while True:
         drawn = reduced[rng.integers(len(reduced), size=batch)]
         labels = rng.permuted(np.tile(np.arange(1, size + 1, dtype=np.uint8), (batch, 1)), axis=1)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from latent_rl.envs.classes import SplitBy, held_out
 from latent_rl.envs.options import Count, Seed
 from latent_rl.envs.puzzle import PAD, Instances, Puzzle, PuzzleError, Split
 from latent_rl.envs.renderer import Renderer
@@ -69,6 +71,9 @@ class Sudoku(Puzzle):
         cache_dir: where generated sets are kept, see `cache.cached`.
         validation: validation puzzles: to generate (default 1,000), or to hold out of `train_file` (default 1,000, at
             most a tenth of the file): of its rows that `train` leaves over, else of those that it takes. 0: none.
+        split_by: `solution`: generated test puzzles have solutions that are no image, under any of the symmetries
+            above, of a training or validation puzzle's. For 4x4, with 2 classes of grids, and 6x6 with 49: on 9x9 no
+            two generated puzzles share a grid anyway.
 
     Raises:
         PuzzleError: on values that fit no Sudoku, and from `instances` on missing or malformed files.
@@ -87,6 +92,7 @@ class Sudoku(Puzzle):
         augment: bool = False,
         cache_dir: str | os.PathLike[str] | None = None,
         validation: Count | None = None,
+        split_by: SplitBy = "puzzle",
     ) -> None:
         if size not in _BOX_SHAPES:
             raise PuzzleError(f"sudoku: size must be one of {', '.join(map(str, _BOX_SHAPES))}, got {size!r}")
@@ -111,8 +117,12 @@ class Sudoku(Puzzle):
                 raise PuzzleError(f"{self.name}: {split} must be at least 1, got {count}")
         if validation is not None and validation < 0:
             raise PuzzleError(f"{self.name}: validation must be at least 0, got {validation}")
+        if split_by == "solution" and (train_file is not None or size == 9):
+            why = "files are split as they are" if train_file is not None else "no two generated puzzles share a grid"
+            raise PuzzleError(f"{self.name}: split_by=solution changes nothing: {why}")
         self._augments = augment
         self._cache_dir = cache_dir
+        self._split_by, self._seed = split_by, seed
         if train_file is None:
             self.source = Generated(
                 self.name,
@@ -121,7 +131,7 @@ class Sudoku(Puzzle):
                 test=_DEFAULT_TEST if test is None else test,
                 seed=seed,
                 version=grids.VERSION,
-                options={"blanks": list(self.blanks)},
+                options={"blanks": list(self.blanks)} | ({"split_by": split_by} if split_by == "solution" else {}),
                 cache_dir=cache_dir,
                 validation=DEFAULT_VALIDATION if validation is None else validation,
                 more=self._generate_more,
@@ -231,15 +241,31 @@ class Sudoku(Puzzle):
     def _tokens_by_character(self) -> dict[str, int]:
         return super()._tokens_by_character() | dict.fromkeys(_BLANK_CHARACTERS, BLANK)
 
+    @cached_property
+    def _held_out(self) -> np.ndarray | None:
+        """Which of `reduced_grids` are for the test set alone, bool `[R]`; None if puzzles are split, not solutions."""
+        return None if self._split_by == "puzzle" else held_out(grids.grid_classes(self.box_shape), self._seed)
+
     def _generate(self, train: int, test: int, rng: np.random.Generator) -> Instances:
-        return self._generated(train + test, rng)
+        if self._held_out is None:
+            return self._generated(train + test, rng)
+        return Instances.cat(
+            [self._generated(train, rng, among=~self._held_out), self._generated(test, rng, among=self._held_out)]
+        )
 
     def _generate_more(self, count: int, known: Instances, rng: np.random.Generator) -> Instances:
-        return self._generated(count, rng, {row.tobytes() for row in (known.inputs - BLANK).numpy().astype(np.uint8)})
+        seen = {row.tobytes() for row in (known.inputs - BLANK).numpy().astype(np.uint8)}
+        return self._generated(count, rng, seen, None if self._held_out is None else ~self._held_out)
 
-    def _generated(self, count: int, rng: np.random.Generator, known: Collection[bytes] = frozenset()) -> Instances:
+    def _generated(
+        self,
+        count: int,
+        rng: np.random.Generator,
+        known: Collection[bytes] = frozenset(),
+        among: np.ndarray | None = None,
+    ) -> Instances:
         try:
-            boards = grids.generate(count, self.box_shape, self.blanks, rng, known)
+            boards = grids.generate(count, self.box_shape, self.blanks, rng, known, among)
         except PuzzleError as error:
             raise PuzzleError(f"{self.name}: {error}") from error
         return Instances.of(*(torch.from_numpy(digits.astype(np.int64)) + BLANK for digits in boards))
