@@ -23,6 +23,7 @@ BUILT_IN = {
     "latent_rl/NQueens-v0": "latent_rl.envs.nqueens:NQueens",
     "latent_rl/Maze-v0": "latent_rl.envs.maze:Maze",
     "latent_rl/Arc-v0": "latent_rl.envs.arc:Arc",
+    "latent_rl/Grid-v0": "latent_rl.envs.grid:Grid",
 }
 """The puzzles of this package."""
 

@@ -8,6 +8,7 @@ import sys
 import types
 import warnings
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import gymnasium
 import pytest
@@ -175,6 +176,7 @@ SMALL = {
     "latent_rl/NQueens-v0": {"size": 6, "train": 64, "test": 16},
     "latent_rl/Maze-v0": {"size": 6, "train": 64, "test": 16},
     "latent_rl/Arc-v0": {"side": 8, "augmentations": 7},
+    "latent_rl/Grid-v0": {"file": Path(__file__).parents[1] / "data" / "grid.csv", "test": 4},
 }
 """Options that make every built-in puzzle small; a new built-in must be added here."""
 
