@@ -99,6 +99,8 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
     with start_tracking(config, mlflow_run_id) as tracker, Progress() as progress, Interruption() as interruption:
         # Only now: a store that is refused leaves nothing behind, and a run that it was to go on with as it was.
         write_text(run_dir / "config.yaml", dump(config))
+        if mlflow_run_id is None:
+            tracker.data(run.puzzle)
         progress.say(describe(run, run_dir))
         if not run.puzzle.has_validation:
             progress.say(f"{run.puzzle.name} has no validation split: it is measured at the end only, on test puzzles")
@@ -161,6 +163,7 @@ def finish(run: Run, run_dir: Path, tracker: NullTracker, progress: Progress, un
     """
     from latent_rl.measuring import hold_vote
     from latent_rl.reporting.run_results import result_figures, save_figures, test_metrics
+    from latent_rl.reporting.summary import description
     from latent_rl.storage import PENDING_FILE, write_text
 
     saved = not unwritten
@@ -179,6 +182,7 @@ def finish(run: Run, run_dir: Path, tracker: NullTracker, progress: Progress, un
     with noting(unwritten):
         tracker.artifact(summary.write(run_dir))
     tracker.metrics(test_metrics(summary, evaluation, election), spent.updates)
+    tracker.describe(description(summary))
     with noting(unwritten):
         for path in save_figures(result_figures(run, evaluation, election), run_dir):
             tracker.artifact(path, "figures")

@@ -24,7 +24,7 @@ from latent_rl.errors import UserError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
+    from mlflow.entities import DatasetInput, Metric
 
     from latent_rl.envs import Puzzle
 
@@ -47,6 +47,9 @@ PARAMETERS_PER_CALL = 100
 LONGEST_PARAMETER = 6000
 """Limits of MLflow's stores."""
 
+DESCRIPTION_TAG = "mlflow.note.content"
+"""Where MLflow keeps a run's description."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -63,6 +66,12 @@ class NullTracker:
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Keep a copy of a file, in a folder of the run's artifacts if one is given."""
+
+    def describe(self, text: str) -> None:
+        """Show a text in Markdown at the head of the run's page."""
+
+    def data(self, puzzle: Puzzle) -> None:
+        """Note which puzzles the run uses, each split with its digest."""
 
     def model(self, checkpoint: Path, puzzle: Puzzle) -> None:
         """Keep a model that `mlflow.pyfunc.load_model("runs:/<run id>/model")` loads and that solves puzzles."""
@@ -131,7 +140,8 @@ class Tracker(NullTracker):
                 if resume_run_id is None:
                     mlflow.set_experiment(config.tracking.experiment)
                 name = None if resume_run_id else config.name
-                run = mlflow.start_run(run_id=resume_run_id, run_name=name, nested=True)
+                tags = None if resume_run_id else _tags(config, parameters is None)
+                run = mlflow.start_run(run_id=resume_run_id, run_name=name, nested=True, tags=tags)
             client = mlflow.MlflowClient(tracking_uri=uri)
             values = flatten(config) if parameters is None else parameters
             _log_parameters(client, run.info.run_id, values, known=run.data.params)
@@ -166,6 +176,14 @@ class Tracker(NullTracker):
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Log a file, into a folder of the artifacts if one is named."""
         self._keep(path.name, lambda: self._client.log_artifact(self.run_id, str(path), folder))
+
+    def describe(self, text: str) -> None:
+        """Set the run's description."""
+        self._keep("the description", lambda: self._client.set_tag(self.run_id, DESCRIPTION_TAG, text))
+
+    def data(self, puzzle: Puzzle) -> None:
+        """Log the splits as datasets."""
+        self._keep("the datasets", lambda: self._client.log_inputs(self.run_id, _datasets(puzzle)))
 
     def model(self, checkpoint: Path, puzzle: Puzzle) -> None:
         """Log the trained model, so that MLflow can load it and solve puzzles."""
@@ -267,6 +285,26 @@ def start_tracking(
             raise
         logger.warning("this run is not tracked: %s", error)
         return NullTracker()
+
+
+def _tags(config: Config, is_training: bool) -> dict[str, str]:
+    """What runs are grouped and filtered by."""
+    tags = {"puzzle": config.env.id, "kind": "training" if is_training else "comparison"}
+    return {**tags, "scheme": Path(config.scheme).stem} if is_training else tags
+
+
+def _datasets(puzzle: Puzzle) -> list[DatasetInput]:
+    from mlflow.data.numpy_dataset import from_numpy
+    from mlflow.entities import DatasetInput, InputTag
+
+    found = []
+    for split in ("train", "validation", "test") if puzzle.has_validation else ("train", "test"):
+        rows = puzzle.instances(split)
+        name = f"{puzzle.name}-{split}"
+        dataset = from_numpy(rows.inputs.numpy(), targets=rows.solution.numpy(), name=name)
+        context = InputTag("mlflow.data.context", {"train": "training", "test": "testing"}.get(split, split))
+        found.append(DatasetInput(dataset._to_mlflow_entity(), [context]))
+    return found
 
 
 def _log_parameters(client: MlflowClient, run_id: str, values: Mapping[str, Any], known: Mapping[str, str]) -> None:

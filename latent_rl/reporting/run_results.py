@@ -47,8 +47,7 @@ def evaluation_metrics(found: Evaluation, spent: Spent, baseline: int) -> dict[s
         baseline: network passes a puzzle of the schedule compared with.
     """
     return {
-        **{f"eval/{name}": value for name, value in found.accuracies.items()},
-        "eval/seconds": found.seconds,
+        **_accuracies("eval", found),
         **_passes(spent),
         "passes/eval_per_puzzle": found.passes_per_puzzle,
         "savings/vs_trm": baseline / found.passes_per_puzzle,
@@ -70,9 +69,8 @@ def test_metrics(summary: Summary, found: Evaluation, election: Election | None 
     stop, fair = summary.own_stop, summary.savings_vs_stopped_trm
     pass_at = {} if election is None else election.pass_at
     return {
-        **{f"test/{name}": value for name, value in found.accuracies.items()},
+        **_accuracies("test", found),
         **{f"test/{name.replace('@', '_at_')}": share for name, share in pass_at.items()},
-        "test/seconds": found.seconds,
         "test/passes_per_puzzle": found.passes_per_puzzle,
         "savings/vs_trm": summary.savings_vs_trm,
         **({} if fair is None else {"savings/vs_stopped_trm": fair}),
@@ -82,6 +80,11 @@ def test_metrics(summary: Summary, found: Evaluation, election: Election | None 
             else {"test/own_stop_passes": stop.passes_per_puzzle, "test/own_stop_solved_rate": stop.solved_rate}
         ),
     }
+
+
+def _accuracies(group: str, found: Evaluation) -> dict[str, float]:
+    """Without the number of puzzles, whose chart is a flat line."""
+    return {f"{group}/{name}": value for name, value in found.accuracies.items() if name != "puzzles"}
 
 
 def result_figures(run: Run, found: Evaluation, election: Election | None) -> dict[str, Figure]:

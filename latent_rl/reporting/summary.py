@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.table import Table
 
+from latent_rl.reporting.text import markdown_table
 from latent_rl.storage import OwnStop, Summary
 
 
@@ -52,6 +53,18 @@ def table(summary: Summary) -> Table:
         found.add_row("… with gradient", f"{summary.train_gradient_passes_total:,}")
     found.add_row("parameters", f"{summary.parameters:,}")
     return found
+
+
+def description(summary: Summary) -> str:
+    """The summary in Markdown, for the head of a run's page in MLflow: what was trained, and the table."""
+    found = table(summary)
+    names, values = (list(column.cells) for column in found.columns)
+    rows = markdown_table(("", f"{summary.puzzle}, scheme {summary.scheme}"), list(zip(names, values, strict=True)))
+    return (
+        f"Scheme `{summary.scheme}` on {summary.puzzle}, seed {summary.seed}: "
+        f"**{summary.solved_rate:.1%} solved with {summary.eval_passes_per_puzzle:,.4g} network passes a puzzle**.\n\n"
+        f"{rows}\n\nPicture: *Artifacts*, `figures/trajectory.png`."
+    )
 
 
 def stop_in_words(stop: OwnStop) -> str:

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from latent_rl.errors import UserError
-from latent_rl.reporting.summary import next_steps, show, table
+from latent_rl.reporting.summary import description, next_steps, show, table
 from latent_rl.storage import Evaluation, Milestone, Spent, Summary, compute
 
 FIELDS = """puzzle scheme seed device parameters updates puzzles_seen train_seconds eval_puzzles exact_accuracy
@@ -92,3 +92,9 @@ def test_compute_counts_a_backward_pass_twice():
     assert compute(passes=100, gradient_passes=30) == 160
     assert Milestone(1, 1.0, 100, None, "validation", 30).train_compute == 160
     assert Milestone(1, 1.0, 100, None, "validation").train_compute is None
+
+
+def test_the_description_holds_the_saving_beside_the_accuracy_as_markdown(summary) -> None:
+    lines = description(summary).splitlines()
+    assert lines[0] == ("Scheme `dis` on sudoku-4x4, seed 3: **91.0% solved with 6 network passes a puzzle**.")
+    assert "| savings against TRM's schedule | 56.0x fewer than 336, at 90.0% exact |" in lines
