@@ -19,11 +19,13 @@ class FusedExperience:
 
     Args:
         graph: where the policy leaves it.
+        puzzle: judges the likeliest answers, if others are sampled.
         judge: of sampled answers, if answers are sampled.
     """
 
-    def __init__(self, graph: StepGraph, judge: GroupJudge | None = None) -> None:
+    def __init__(self, graph: StepGraph, puzzle: Puzzle, judge: GroupJudge | None = None) -> None:
         self.graph = graph
+        self.puzzle = puzzle
         self.judge = judge
 
     def __call__(self, batch: TensorDictBase) -> Iterator[TensorDictBase]:
@@ -32,7 +34,12 @@ class FusedExperience:
             raise ValueError(f"fused experience is one collected step, [num_envs, 1]; got {list(batch.shape)}")
         output = self.graph.take()
         steps = batch.squeeze(-1).update({"logits": output.logits, "q": output.q})
-        yield steps if self.judge is None else self.judge(steps)
+        if self.judge is None:
+            yield steps
+            return
+        # What was sampled is the group's to learn from; the heads learn of the answer that an evaluation would take.
+        steps.set("answer", output.logits.argmax(-1))
+        yield self.judge(_judged_anew(steps, self.puzzle))
 
 
 class ReplayExperience:
@@ -82,7 +89,11 @@ class ReplayExperience:
         self._buffer.extend(collected)
         for _ in range(self.epochs):
             for minibatch in self._buffer:
-                steps = self.policy.replay(minibatch)
-                solved = self.puzzle.judge(steps["inputs"], steps["answer"], steps["solution"])
-                steps.set("next", steps["next"].copy().set("solved", solved))
+                steps = _judged_anew(self.policy.replay(minibatch), self.puzzle)
                 yield steps if self.judge is None else self.judge(steps)
+
+
+def _judged_anew(steps: TensorDictBase, puzzle: Puzzle) -> TensorDictBase:
+    """The steps, of which `("next", "solved")` now speaks of their `answer`."""
+    solved = puzzle.judge(steps["inputs"], steps["answer"], steps["solution"])
+    return steps.set("next", steps["next"].copy().set("solved", solved))
