@@ -184,5 +184,6 @@ def build_environment(config: Config, puzzle: Puzzle, reasoner: RecursiveReasone
         split="train",
         num_envs=config.collector.num_envs,
         device=reasoner.initial_y.device,
+        revisit=env.revisit,
     )
     return LatentRecursionTorchEnv(vector)
