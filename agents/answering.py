@@ -114,10 +114,10 @@ class GroupJudge:
     def __call__(self, steps: TensorDictBase) -> TensorDictBase:
         """Write what the losses read into steps `[B]` that hold `inputs`, `logits` and `group`.
 
-        `free`, bool `[B, L]`; `group_worth`, float32 `[B, K]`; of the likeliest answer by the logits as they are now:
-        `greedy`, int64 `[B, L]`, `greedy_worth`, float32 `[B]`, and `greedy_solved`, bool `[B]`; and of the best answer
-        of all these, or of an earlier step, if one is remembered: `best`, int64 `[B, L]`, and `best_worth`, float32
-        `[B]`.
+        `free`, bool `[B, L]`; `group_worth`, float32 `[B, K]`, and `group_solved`, bool `[B, K]`; of the likeliest
+        answer by the logits as they are now `greedy`, int64 `[B, L]`, `greedy_worth`, float32 `[B]`, and
+        `greedy_solved`, bool `[B]`; and of the best of all these, or of an earlier step's if it is remembered,
+        `best`, int64 `[B, L]`, and `best_worth`, float32 `[B]`.
         """
         inputs, group = steps["inputs"], steps["group"]
         greedy = self.policy.greedy(steps["logits"], inputs)
@@ -137,6 +137,7 @@ class GroupJudge:
             {
                 "free": self.policy.free_cells(inputs),
                 "group_worth": worth[:, :-1],
+                "group_solved": violations[:, :-1] == 0,
                 "greedy": greedy,
                 "greedy_worth": worth[:, -1],
                 "greedy_solved": violations[:, -1] == 0,

@@ -31,6 +31,8 @@ class TargetGenerator(ABC):
     """
 
     in_keys: ClassVar[tuple[str, ...]]
+    metric_keys: ClassVar[tuple[str, ...]] = ()
+    """What `metrics` returns."""
 
     def __init__(self, *, max_steps: int) -> None:
         if max_steps < 1:
@@ -40,6 +42,10 @@ class TargetGenerator(ABC):
     @abstractmethod
     def __call__(self, tensordict: TensorDictBase) -> Tensor:
         """Targets int64 `[*B, L]` for a batch of shape `[*B]`; `IGNORE` where a cell does not count."""
+
+    def metrics(self, tensordict: TensorDictBase) -> dict[str, Tensor]:
+        """Scalars for the charts, by `metric_keys`, without gradient; by default none."""
+        return {}
 
 
 class TerminalTargets(TargetGenerator):
@@ -87,7 +93,11 @@ class SearchTargets(TargetGenerator):
     solved; of other rows only the givens count. No solution is read, so a puzzle's rule is enough to learn from.
     """
 
-    in_keys = ("inputs", "free", "best", "best_worth", "greedy", "greedy_worth", "greedy_solved")
+    in_keys = (
+        *("inputs", "free", "group_log_prob", "group_solved"),
+        *("best", "best_worth", "greedy", "greedy_worth", "greedy_solved"),
+    )
+    metric_keys = ("search_success", "search_better", "search_gain", "search_entropy", "greedy_solved")
 
     def __call__(self, tensordict: TensorDictBase) -> Tensor:
         """The best answer known, int64 `[*B, L]`, `IGNORE` in free cells where none is better than the policy's own."""
@@ -95,6 +105,25 @@ class SearchTargets(TargetGenerator):
         solved = tensordict["greedy_solved"].unsqueeze(-1)
         learned = torch.where(solved, tensordict["greedy"], torch.where(better, tensordict["best"], IGNORE))
         return torch.where(tensordict["free"], learned, tensordict["inputs"])
+
+    def metrics(self, tensordict: TensorDictBase) -> dict[str, Tensor]:
+        """How the search fares.
+
+        `search_success`: share of groups with a solved answer; `search_better`, share of rows where the best answer
+        known beats the likeliest, and `search_gain`, by how much on average (the advantage of the search over the
+        policy); `search_entropy`, nats a free cell, as the sample tells it; `greedy_solved`, share of rows whose
+        likeliest answer is solved.
+        """
+        gain = tensordict["best_worth"] - tensordict["greedy_worth"]
+        log_prob = tensordict["group_log_prob"]
+        actions = tensordict["free"].sum() * log_prob.shape[-2]
+        return {
+            "search_success": tensordict["group_solved"].any(-1).float().mean(),
+            "search_better": (gain > 0).float().mean(),
+            "search_gain": gain.mean(),
+            "search_entropy": -log_prob.sum() / actions.clamp(min=1),
+            "greedy_solved": tensordict["greedy_solved"].float().mean(),
+        }
 
 
 TARGETS: dict[str, type[TargetGenerator]] = {

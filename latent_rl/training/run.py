@@ -170,7 +170,7 @@ def assemble(config: Config, init: Path | None = None) -> Run:
         reasoner=reasoner,
         policy=policy,
         collection=Collection(environment, policy, config.collector, ledger),
-        experience=_experience(config, policy, puzzle, graph, losses, memory),
+        experience=_experience(config, policy, puzzle, graph, losses, memory, learner.averaged_reasoner),
         losses=losses,
         loss_weights=weights,
         learner=learner,
@@ -189,12 +189,15 @@ def _experience(
     graph: StepGraph | None,
     losses: Mapping[str, LossModule],
     memory: AnswerMemory | None,
+    averaged_reasoner: RecursiveReasoner,
 ) -> Experience:
     judge = None
     if policy.answers is not None:
         judge = GroupJudge(puzzle.violations, build_reward(config).worth, policy.answers, memory)
+    asked = {key for loss in losses.values() for key in loss.in_keys}
+    averaged = RecursionPolicy(averaged_reasoner) if "averaged_logits" in asked else None
     if graph is not None:
-        return FusedExperience(graph, puzzle, judge)
+        return FusedExperience(graph, puzzle, judge, averaged)
     return ReplayExperience(
         policy,
         puzzle,
@@ -202,4 +205,5 @@ def _experience(
         epochs=config.collector.epochs,
         prepare=[loss.prepare for loss in losses.values()],
         judge=judge,
+        averaged=averaged,
     )
