@@ -183,7 +183,7 @@ class Renderer:
         else:
             entries.append(Patch(facecolor=shades.filled, label="filled in", **frame))
         if self.puzzle.marks_offending:
-            entries.append(Patch(fill=False, edgecolor=VERMILLION, linewidth=1.5, label="breaks the rule (framed)"))
+            entries.append(Patch(fill=False, edgecolor=VERMILLION, linewidth=1.5, label="breaks the rule"))
         dot = Line2D([], [], marker="o", color=INK, linestyle="none", markersize=4, label="changed in this step")
         return [*entries, dot]
 
