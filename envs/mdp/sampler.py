@@ -10,9 +10,6 @@ from torch import Tensor
 
 from latent_rl.envs.puzzle import Instances, Puzzle, PuzzleError, Split, instances_of
 
-MOST_WAITING = 1024
-"""Instances that wait to be drawn again: few, so that none comes back only when training is over."""
-
 
 class Sampler:
     """Draws the instances of a split in random order, each once an epoch, and the seeds of their episodes.
@@ -24,15 +21,12 @@ class Sampler:
         puzzle: where the instances come from.
         split: `"train"`, `"validation"` or `"test"`.
         device: where instances are kept, and drawn to.
-        revisit: share of draws, in [0, 1), that give an instance back that `put_back` took, as long as there are any.
 
     Raises:
         PuzzleError: if the split is unknown or empty, or its data are missing or malformed.
     """
 
-    def __init__(self, puzzle: Puzzle, split: Split, device: torch.device, revisit: float = 0.0) -> None:
-        if not 0.0 <= revisit < 1.0:
-            raise ValueError(f"revisit is a share of draws, in [0, 1); got {revisit}")
+    def __init__(self, puzzle: Puzzle, split: Split, device: torch.device) -> None:
         self._puzzle = puzzle
         self._instances = instances_of(puzzle, split).to(device)
         if len(self._instances) == 0:
@@ -42,8 +36,6 @@ class Sampler:
         self._generator = torch.Generator(device)
         self._order = torch.empty(0, dtype=torch.int64, device=device)
         self._position = 0
-        self._revisit = revisit
-        self._waiting = self._instances[:0]
 
     def __len__(self) -> int:
         return len(self._instances)
@@ -53,21 +45,12 @@ class Sampler:
         self._generator.manual_seed(seed)
         self._order = self._order[:0]
         self._position = 0
-        self._waiting = self._instances[:0]
-
-    def put_back(self, instances: Instances) -> None:
-        """Take in instances as they were drawn, to give them out again; of too many, those that came first go."""
-        if self._revisit:
-            self._waiting = Instances.cat([self._waiting, instances])[-MOST_WAITING:]
 
     def draw(self, count: int) -> tuple[Instances, Tensor]:
         """The next `count` instances of the random order, and an episode seed (int64 `[count]`) for each."""
-        again = self._take_back(count)
-        instances = self._instances[self._next_indices(count - len(again))]
+        instances = self._instances[self._next_indices(count)]
         if self._split == "train":
             instances = self._puzzle.augment(instances, self._generator)
-        if len(again):
-            instances = Instances.cat([again, instances])
         return instances, self._episode_seeds(count)
 
     def pick(self, indices: int | Sequence[int] | Tensor, count: int) -> tuple[Instances, Tensor]:
@@ -97,7 +80,6 @@ class Sampler:
             "order": self._order,
             "position": self._position,
             "instances": len(self),
-            "waiting": vars(self._waiting),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -120,24 +102,13 @@ class Sampler:
         self._generator.set_state(state["generator"].cpu())
         self._order = state["order"].to(self._device)
         self._position = state["position"]
-        if "waiting" in state:  # not in checkpoints of before there was such a thing
-            self._waiting = Instances(**state["waiting"]).to(self._device)
-
-    def _take_back(self, count: int) -> Instances:
-        """Those that have waited longest, in the share `revisit` of `count` draws."""
-        if not self._revisit or not len(self._waiting):
-            return self._waiting[:0]
-        drawn = torch.rand(count, generator=self._generator, device=self._device) < self._revisit
-        number = int(drawn.sum())
-        again, self._waiting = self._waiting[:number], self._waiting[number:]
-        return again
 
     def _episode_seeds(self, count: int) -> Tensor:
         return torch.randint(2**62, (count,), generator=self._generator, device=self._device)
 
     def _next_indices(self, count: int) -> Tensor:
         """Indices int64 `[count]`; one loop iteration an epoch, not an index."""
-        parts = [self._order[:0]] if count == 0 else []
+        parts = []
         while count > 0:
             if self._position == self._order.shape[0]:
                 self._order = torch.randperm(len(self), generator=self._generator, device=self._device)

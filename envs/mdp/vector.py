@@ -25,7 +25,7 @@ from latent_rl.envs.mdp.single import (
     render_state,
     seed_from,
 )
-from latent_rl.envs.puzzle import Instances, Puzzle, Split
+from latent_rl.envs.puzzle import Puzzle, Split
 
 _NAMES_BEFORE = {"solutions": "solution", "puzzle_ids": "puzzle_id", "answers": "answer"}
 """Fields of a state as checkpoints of version 0.1.0 name them."""
@@ -50,7 +50,6 @@ class LatentRecursionVectorEnv(VectorEnv):
         puzzle: as in `LatentRecursionEnv`, and so are all arguments not listed here.
         num_envs: episodes in the batch.
         device: where everything is kept and computed.
-        revisit: share of new episodes, in [0, 1), that take up a puzzle again whose episode ended with a wrong answer.
 
     Raises:
         PuzzleError: for an unknown option of the puzzle or bad data.
@@ -72,7 +71,6 @@ class LatentRecursionVectorEnv(VectorEnv):
         device: torch.device | str = "cpu",
         config: MDPConfig | None = None,
         split: Split = "train",
-        revisit: float = 0.0,
         render_mode: str | None = None,
         **options: Any,
     ) -> None:
@@ -90,8 +88,7 @@ class LatentRecursionVectorEnv(VectorEnv):
         self.single_action_space = action_space(self.dynamics)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._sampler = Sampler(self.puzzle, split, self.device, revisit)
-        self._revisit = revisit
+        self._sampler = Sampler(self.puzzle, split, self.device)
         self._seeded = False
         self._state: State | None = None
         self._restored = False
@@ -219,10 +216,6 @@ class LatentRecursionVectorEnv(VectorEnv):
         count = rows.shape[0]
         if count == 0:
             return self._state
-        if self._revisit:
-            wrong = rows[~self._state.solved[rows]]
-            ended = (self._state.inputs, self._state.solution, self._state.puzzle_id)
-            self._sampler.put_back(Instances(*(value[wrong] for value in ended)))
         fresh = self._start(count, options)
         return fresh if count == self.num_envs else self._state.with_rows(rows, fresh)
 

@@ -68,7 +68,6 @@ class EnvConfig(Section):
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the puzzle's constructor")
     max_steps: Thousand = Field(6, description="recursion steps of an episode, N_sup")
     terminate_on_solved: Fraction = Field(0.0, description="share of training episodes that end once solved")
-    revisit: BelowOne = Field(0.0, description="share of training episodes on puzzles that were answered wrong before")
     reward: RewardConfig = RewardConfig()
 
 

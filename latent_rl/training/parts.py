@@ -184,6 +184,5 @@ def build_environment(config: Config, puzzle: Puzzle, reasoner: RecursiveReasone
         split="train",
         num_envs=config.collector.num_envs,
         device=reasoner.initial_y.device,
-        revisit=env.revisit,
     )
     return LatentRecursionTorchEnv(vector)
