@@ -45,6 +45,7 @@ from latent_rl.agents.losses import (
     count_right,
     loss_class,
 )
+from latent_rl.agents.memory import AnswerMemory
 from latent_rl.agents.network import (
     TABLE,
     PuzzleEmbedding,
@@ -75,6 +76,7 @@ __all__ = [
     "TABLE",
     "TARGETS",
     "AgreeHalt",
+    "AnswerMemory",
     "AnswerPolicy",
     "AnswerPolicyLoss",
     "Candidates",

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from tensordict import TensorDictBase
 from torch import Tensor
 from torchrl.envs.utils import ExplorationType, exploration_type
 
+from latent_rl.agents.memory import AnswerMemory
 from latent_rl.agents.stablemax import Kind, stablemax_logits
 
 PAD = 0
@@ -29,15 +31,17 @@ class AnswerPolicy:
 
     Attributes:
         free_cells: which cells are free.
-        group: answers that are drawn in a step, at least 1; the first is the action.
+        group: answers that are drawn in a step, at least 1.
         temperature: of the tokens' probabilities, above 0.
         cross_entropy: what turns logits into probabilities, as in `PolicyImprovementLoss`.
+        act: the action: `"sampled"`, the first of the group, or `"likeliest"`.
     """
 
     free_cells: FreeCells
     group: int = 32
     temperature: float = 1.0
     cross_entropy: Kind = "softmax"
+    act: Literal["sampled", "likeliest"] = "sampled"
 
     def __post_init__(self) -> None:
         if self.group < 1:
@@ -60,7 +64,8 @@ class AnswerPolicy:
 
         Returns:
             `group`, int64 `[B, K, L]`; `group_log_prob`, float32 `[B, K, L]`, of each cell, 0 where it is not free;
-            `answer`, int64 `[B, L]`, the first of the group, or the likeliest under deterministic exploration;
+            `answer`, int64 `[B, L]`, the first of the group, or the likeliest if that is to act, as always under
+            deterministic exploration;
             `answer_log_prob`, float32 `[B]`.
         """
         log_probs, free = self.log_probs(logits), self.free_cells(inputs)
@@ -69,7 +74,7 @@ class AnswerPolicy:
         cell_log_prob = torch.where(free, cells.log_prob(group), 0.0)
         group = torch.where(free, group, inputs)
         answer, likely = group[0], cell_log_prob[0]
-        if exploration_type() == ExplorationType.DETERMINISTIC:
+        if self.act == "likeliest" or exploration_type() == ExplorationType.DETERMINISTIC:
             answer = self.greedy(logits, inputs)
             likely = log_probs.gather(-1, answer.unsqueeze(-1)).squeeze(-1).masked_fill(~free, 0.0)
         return {
@@ -93,19 +98,26 @@ class GroupJudge:
         violations: of answers, `(inputs [B, L], answers [B, L]) -> float32 [B]`, see `Puzzle.violations`.
         worth: of violations, see `Reward.worth`.
         policy: the distribution that the group was drawn from.
+        memory: of the best answers of earlier steps; None to forget them.
     """
 
     def __init__(
-        self, violations: Callable[[Tensor, Tensor], Tensor], worth: Callable[[Tensor], Tensor], policy: AnswerPolicy
+        self,
+        violations: Callable[[Tensor, Tensor], Tensor],
+        worth: Callable[[Tensor], Tensor],
+        policy: AnswerPolicy,
+        memory: AnswerMemory | None = None,
     ) -> None:
-        self.violations, self.worth, self.policy = violations, worth, policy
+        self.violations, self.worth, self.policy, self.memory = violations, worth, policy, memory
 
     @torch.no_grad()
     def __call__(self, steps: TensorDictBase) -> TensorDictBase:
         """Write what the losses read into steps `[B]` that hold `inputs`, `logits` and `group`.
 
-        `free`, bool `[B, L]`; `group_worth`, float32 `[B, K]`; and of the likeliest answer by the logits as they are
-        now: `greedy`, int64 `[B, L]`, `greedy_worth`, float32 `[B]`, and `greedy_solved`, bool `[B]`.
+        `free`, bool `[B, L]`; `group_worth`, float32 `[B, K]`, and `group_solved`, bool `[B, K]`; of the likeliest
+        answer by the logits as they are now `greedy`, int64 `[B, L]`, `greedy_worth`, float32 `[B]`, and
+        `greedy_solved`, bool `[B]`; and of the best of all these, or of an earlier step's if it is remembered,
+        `best`, int64 `[B, L]`, and `best_worth`, float32 `[B]`.
         """
         inputs, group = steps["inputs"], steps["group"]
         greedy = self.policy.greedy(steps["logits"], inputs)
@@ -113,12 +125,23 @@ class GroupJudge:
         asked = inputs.unsqueeze(1).expand_as(everything)
         violations = self.violations(asked.flatten(0, 1), everything.flatten(0, 1)).view(everything.shape[:2])
         worth = self.worth(violations)
+        best_worth, place = worth.max(-1)
+        best = everything[torch.arange(len(place), device=place.device), place]
+        if self.memory is not None:
+            known, known_worth = self.memory.recall(inputs)
+            self.memory.remember(inputs, best, best_worth)
+            better = known_worth > best_worth
+            best = torch.where(better.unsqueeze(-1), known, best)
+            best_worth = torch.where(better, known_worth, best_worth)
         return steps.update(
             {
                 "free": self.policy.free_cells(inputs),
                 "group_worth": worth[:, :-1],
+                "group_solved": violations[:, :-1] == 0,
                 "greedy": greedy,
                 "greedy_worth": worth[:, -1],
                 "greedy_solved": violations[:, -1] == 0,
+                "best": best,
+                "best_worth": best_worth,
             }
         )

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, InstanceOf
 from tensordict import TensorDictBase
 from torch import Tensor
 
+from latent_rl.agents.mixing import mix
 from latent_rl.agents.options import OptionError, check_options, find
 
 IGNORE = -100
@@ -30,6 +31,8 @@ class TargetGenerator(ABC):
     """
 
     in_keys: ClassVar[tuple[str, ...]]
+    metric_keys: ClassVar[tuple[str, ...]] = ()
+    """What `metrics` returns."""
 
     def __init__(self, *, max_steps: int) -> None:
         if max_steps < 1:
@@ -39,6 +42,10 @@ class TargetGenerator(ABC):
     @abstractmethod
     def __call__(self, tensordict: TensorDictBase) -> Tensor:
         """Targets int64 `[*B, L]` for a batch of shape `[*B]`; `IGNORE` where a cell does not count."""
+
+    def metrics(self, tensordict: TensorDictBase) -> dict[str, Tensor]:
+        """Scalars for the charts, by `metric_keys`, without gradient; by default none."""
+        return {}
 
 
 class TerminalTargets(TargetGenerator):
@@ -71,7 +78,7 @@ class DiffusionTargets(TargetGenerator):
         differs = inputs != solution
         cells = torch.arange(inputs.shape[-1], device=inputs.device)
         # Two rounds, so that neither nearby seeds nor nearby cells share anything of their order.
-        order = _mix(_mix(seed).unsqueeze(-1) + cells).masked_fill(~differs, torch.iinfo(torch.int64).max)
+        order = mix(mix(seed).unsqueeze(-1) + cells).masked_fill(~differs, torch.iinfo(torch.int64).max)
         rank = order.argsort(dim=-1, stable=True).argsort(dim=-1)
         # Steps count from 1 here. An episode longer than the one trained for stays at the solution: s k / S passes k.
         revealed = ((steps_taken + 1) * differs.sum(-1)).div(self.max_steps, rounding_mode="floor")
@@ -81,40 +88,42 @@ class DiffusionTargets(TargetGenerator):
 class SearchTargets(TargetGenerator):
     """Expert iteration (arXiv 1705.08439): every step is trained toward the best answer that a search of it has found.
 
-    The search are the answers drawn from the step's own logits. The best of them is the target if it is worth more than
-    the policy's likeliest answer; that answer itself is, where it is solved; of other rows only the givens count. No
-    solution is read, so a puzzle's rule is enough to learn from.
+    The search are the answers drawn from the step's own logits, and what is remembered of earlier ones. The best of
+    them is the target if it is worth more than the policy's likeliest answer; that answer itself is, where it is
+    solved; of other rows only the givens count. No solution is read, so a puzzle's rule is enough to learn from.
     """
 
-    in_keys = ("inputs", "free", "group", "group_worth", "greedy", "greedy_worth", "greedy_solved")
+    in_keys = (
+        *("inputs", "free", "group_log_prob", "group_solved"),
+        *("best", "best_worth", "greedy", "greedy_worth", "greedy_solved"),
+    )
+    metric_keys = ("search_success", "search_better", "search_gain", "search_entropy", "greedy_solved")
 
     def __call__(self, tensordict: TensorDictBase) -> Tensor:
         """The best answer known, int64 `[*B, L]`, `IGNORE` in free cells where none is better than the policy's own."""
-        worth, best = tensordict["group_worth"].max(-1)
-        group, inputs = tensordict["group"], tensordict["inputs"]
-        found = group.gather(-2, best[..., None, None].expand(*best.shape, 1, group.shape[-1])).squeeze(-2)
-        better = (worth > tensordict["greedy_worth"]).unsqueeze(-1)
+        better = (tensordict["best_worth"] > tensordict["greedy_worth"]).unsqueeze(-1)
         solved = tensordict["greedy_solved"].unsqueeze(-1)
-        learned = torch.where(solved, tensordict["greedy"], torch.where(better, found, IGNORE))
-        return torch.where(tensordict["free"], learned, inputs)
+        learned = torch.where(solved, tensordict["greedy"], torch.where(better, tensordict["best"], IGNORE))
+        return torch.where(tensordict["free"], learned, tensordict["inputs"])
 
+    def metrics(self, tensordict: TensorDictBase) -> dict[str, Tensor]:
+        """How the search fares.
 
-def _mix(x: Tensor) -> Tensor:
-    """Scatter int64 values over all int64 values: SplitMix64's output function, a bijection (Steele et al. 2014)."""
-    x = x + _signed(0x9E3779B97F4A7C15)
-    x = (x ^ _shift_right(x, 30)) * _signed(0xBF58476D1CE4E5B9)
-    x = (x ^ _shift_right(x, 27)) * _signed(0x94D049BB133111EB)
-    return x ^ _shift_right(x, 31)
-
-
-def _signed(constant: int) -> int:
-    """The int64 with the bits of an unsigned constant: PyTorch's int64 products and sums wrap around alike."""
-    return constant - (1 << 64) if constant >= 1 << 63 else constant
-
-
-def _shift_right(x: Tensor, bits: int) -> Tensor:
-    """Logical shift: PyTorch's own copies the sign bit of an int64."""
-    return (x >> bits) & ((1 << (64 - bits)) - 1)
+        `search_success`: share of groups with a solved answer; `search_better`, share of rows where the best answer
+        known beats the likeliest, and `search_gain`, by how much on average (the advantage of the search over the
+        policy); `search_entropy`, nats a free cell, as the sample tells it; `greedy_solved`, share of rows whose
+        likeliest answer is solved.
+        """
+        gain = tensordict["best_worth"] - tensordict["greedy_worth"]
+        log_prob = tensordict["group_log_prob"]
+        actions = tensordict["free"].sum() * log_prob.shape[-2]
+        return {
+            "search_success": tensordict["group_solved"].any(-1).float().mean(),
+            "search_better": (gain > 0).float().mean(),
+            "search_gain": gain.mean(),
+            "search_entropy": -log_prob.sum() / actions.clamp(min=1),
+            "greedy_solved": tensordict["greedy_solved"].float().mean(),
+        }
 
 
 TARGETS: dict[str, type[TargetGenerator]] = {

@@ -173,6 +173,25 @@ class Puzzle(ABC):
         """
         return (~self.is_solved(inputs, answers)).float()
 
+    def offending(self, inputs: Tensor, answers: Tensor) -> Tensor:
+        """Cells of answers that break the rule, for people to see: boards are drawn with them framed.
+
+        By default none. What is missing has no cell, so that an answer without any need not be solved.
+
+        Args:
+            inputs: int64 `[B, L]`.
+            answers: int64 `[B, L]`.
+
+        Returns:
+            bool `[B, L]`.
+        """
+        return torch.zeros_like(answers, dtype=torch.bool)
+
+    @property
+    def marks_offending(self) -> bool:
+        """Whether `offending` tells anything."""
+        return type(self).offending is not Puzzle.offending
+
     def free_cells(self, inputs: Tensor) -> Tensor:
         """Which cells of an answer are the player's to choose; the others keep their input.
 

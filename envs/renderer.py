@@ -65,6 +65,8 @@ class Renderer:
     def text(self, inputs: Tensor, board: Tensor, changed: Tensor) -> Text:
         """A board for the terminal: givens bold, cells that changed coloured and followed by `*`, boxes ruled off.
 
+        Cells that break the rule are red and underlined.
+
         Args:
             inputs: int64 `[L]`, the puzzle.
             board: int64 `[L]`, what to draw.
@@ -75,6 +77,7 @@ class Renderer:
         rows, columns = self.puzzle.grid_shape
         box_rows, box_columns = self.box_shape or (rows, columns)
         given = self._given(inputs, board)
+        offending = self.puzzle.offending(inputs.unsqueeze(0), board.unsqueeze(0))[0]
         text = Text()
         for row in range(rows):
             if row and row % box_rows == 0:
@@ -84,6 +87,7 @@ class Renderer:
                     text.append("| ", style="dim")
                 cell = row * columns + column
                 style = "bold yellow" if changed[cell] else "bold" if given[cell] else ""
+                style = "bold underline red" if offending[cell] else style
                 text.append(self.puzzle.symbols[board[cell]] + ("*" if changed[cell] else " "), style=style)
             text.append("\n")
         return text
@@ -109,6 +113,7 @@ class Renderer:
             wrong = (board != key) & (key != IGNORE)
         lettered, shades = self._lettered, self._shades
         rare = {} if lettered else self._rare_symbols(inputs)
+        offending = self.puzzle.offending(inputs.unsqueeze(0), board.unsqueeze(0))[0]
         # Sizes in points follow from the room that a cell has in its panel.
         point = 2.2 * 72 / max(rows, columns) if lettered else 3.0 * 72 / max(rows, columns)
         for cell, token in enumerate(board.tolist()):
@@ -140,6 +145,9 @@ class Renderer:
                 axes.plot(
                     [column + 0.12, column + 0.88], [row + 0.12, row + 0.88], color=STROKE, linewidth=0.05 * point
                 )
+            if offending[cell]:
+                inner = {"fill": False, "edgecolor": VERMILLION, "linewidth": 0.08 * point}
+                axes.add_patch(Rectangle((column + 0.1, row + 0.1), 0.8, 0.8, **inner))
             if changed[cell]:
                 if lettered:
                     axes.plot(column + 0.86, row + 0.14, "o", color=INK, markersize=min(5.0, 0.16 * point))
@@ -174,6 +182,8 @@ class Renderer:
             entries.append(Patch(facecolor=shades.wrong, label="wrong (struck through)", **struck))
         else:
             entries.append(Patch(facecolor=shades.filled, label="filled in", **frame))
+        if self.puzzle.marks_offending:
+            entries.append(Patch(fill=False, edgecolor=VERMILLION, linewidth=1.5, label="breaks the rule"))
         dot = Line2D([], [], marker="o", color=INK, linestyle="none", markersize=4, label="changed in this step")
         return [*entries, dot]
 

@@ -30,9 +30,11 @@ class AnswerPolicyLoss(RecursionLoss):
     latents before the step, which is regressed on what the group was worth. Ratios of probabilities are those of cells,
     as GRPO takes those of tokens: that of a whole answer is a product over up to 81 cells, and leaves any clip range.
 
-    Returns `loss_answer` (objective and entropy bonus) and, with a critic, `loss_critic`; without gradient
-    `group_worth`, `group_spread` (mean and mean standard deviation of what a group is worth), `answer_entropy` (nats a
-    cell), `answer_kl` (to the policy that drew the group) and `answer_clip_fraction`.
+    Returns `loss_answer` (objective, entropy bonus and KL) and, with a critic, `loss_critic`; without gradient
+    `group_worth`, `group_spread` (mean and mean standard deviation of what a group is worth), `group_success` (share of
+    groups with a solved answer), `advantage` (mean distance from the baseline, before it is normalised),
+    `answer_entropy` (nats a cell), `answer_kl` (to the policy that drew the group) and `answer_clip_fraction`; with a
+    critic `critic_explained_variance` (of what groups are worth), with a KL `averaged_kl`.
 
     Args:
         reasoner: has the width that the critic reads.
@@ -42,6 +44,8 @@ class AnswerPolicyLoss(RecursionLoss):
         advantage: `"group"` or `"critic"`.
         clip: how far the ratio of new to old probability may move an update.
         entropy: weight of the entropy bonus.
+        kl: weight of the divergence from the averaged policy, `KL(pi || averaged)`, the mean over free cells. Above 0
+            it costs every step a second one, by the averaged network and without gradient, which the ledger counts.
     """
 
     @dataclass
@@ -55,6 +59,8 @@ class AnswerPolicyLoss(RecursionLoss):
             group: int64 `[B, K, L]`, answers drawn. Default `"group"`.
             group_log_prob: float32 `[B, K, L]`, how likely each cell was then. Default `"group_log_prob"`.
             group_worth: float32 `[B, K]`. Default `"group_worth"`.
+            group_solved: bool `[B, K]`. Default `"group_solved"`.
+            averaged_logits: float32 `[B, L, V]`, with a KL. Default `"averaged_logits"`.
         """
 
         logits: NestedKey = "logits"
@@ -63,6 +69,8 @@ class AnswerPolicyLoss(RecursionLoss):
         group: NestedKey = "group"
         group_log_prob: NestedKey = "group_log_prob"
         group_worth: NestedKey = "group_worth"
+        group_solved: NestedKey = "group_solved"
+        averaged_logits: NestedKey = "averaged_logits"
 
     default_keys = _AcceptedKeys
     tensor_keys: _AcceptedKeys
@@ -75,9 +83,10 @@ class AnswerPolicyLoss(RecursionLoss):
         advantage: Literal["group", "critic"] = "group",
         clip: NonNegative = 0.2,
         entropy: NonNegative = 0.01,
+        kl: NonNegative = 0.0,
     ) -> None:
         super().__init__()
-        self.answers, self.advantage = answers, advantage
+        self.answers, self.advantage, self.kl = answers, advantage, kl
         self.head = ReturnHead(reasoner.config.width) if advantage == "critic" else None
         cells = TensorDictModule(nn.Identity(), ["logits"], ["logits"])
         actor = ProbabilisticActor(
@@ -91,7 +100,9 @@ class AnswerPolicyLoss(RecursionLoss):
         """What a batch must hold."""
         keys = self.tensor_keys
         before = [keys.y] if self.head is not None else []
-        return [keys.logits, *before, keys.free, keys.group, keys.group_log_prob, keys.group_worth]
+        averaged = [keys.averaged_logits] if self.kl else []
+        group = [keys.group, keys.group_log_prob, keys.group_worth, keys.group_solved]
+        return [keys.logits, *before, *averaged, keys.free, *group]
 
     @property
     def heads(self) -> tuple[nn.Module, ...]:
@@ -101,8 +112,10 @@ class AnswerPolicyLoss(RecursionLoss):
     @property
     def out_keys(self) -> list[str]:
         """What comes back."""
-        metrics = ["group_worth", "group_spread", "answer_entropy", "answer_kl", "answer_clip_fraction"]
-        return ["loss_answer", *(["loss_critic"] if self.head is not None else []), *metrics]
+        critic = ["loss_critic", "critic_explained_variance"] if self.head is not None else []
+        group = ["group_worth", "group_spread", "group_success", "advantage"]
+        answer = ["answer_entropy", "answer_kl", "answer_clip_fraction", *(["averaged_kl"] if self.kl else [])]
+        return ["loss_answer", *critic, *group, *answer]
 
     def forward(self, tensordict: TensorDictBase) -> TensorDict:
         """The loss and its metrics, scalars, of a batch `[B]`."""
@@ -110,12 +123,18 @@ class AnswerPolicyLoss(RecursionLoss):
         worth = self.read(tensordict, "group_worth")
         found: dict[str, Tensor] = {}
         spread = worth.std(-1, correction=0)
+        mean = worth.mean(-1, keepdim=True)
         if self.head is None:
-            advantage = (worth - worth.mean(-1, keepdim=True)) / spread.clamp(min=1e-6).unsqueeze(-1)
+            found["advantage"] = (worth - mean).abs().mean()
+            advantage = (worth - mean) / spread.clamp(min=1e-6).unsqueeze(-1)
         else:
             expected = self.head(self.read(tensordict, "y").detach())
-            found["loss_critic"] = (expected - worth.mean(-1, keepdim=True)).square().mean()
+            unexplained = mean - expected.detach()
+            found["loss_critic"] = (expected - mean).square().mean()
+            varied = mean.var(correction=0).clamp(min=1e-8)
+            found["critic_explained_variance"] = 1 - unexplained.var(correction=0) / varied
             advantage = worth - expected.detach()
+            found["advantage"] = advantage.abs().mean()
         group = self.read(tensordict, "group")
         chosen = free.unsqueeze(1).expand_as(group)
         log_probs = self.answers.log_probs(logits).unsqueeze(1).expand(*group.shape, -1)
@@ -130,11 +149,22 @@ class AnswerPolicyLoss(RecursionLoss):
         )
         out = self.loss(cells)
         found["loss_answer"] = out["loss_objective"] + out["loss_entropy"]
+        if self.kl:
+            divergence = self._divergence(logits, self.read(tensordict, "averaged_logits"))[free].mean()
+            found["loss_answer"] = found["loss_answer"] + self.kl * divergence
+            found["averaged_kl"] = divergence.detach()
         found |= {
             "group_worth": worth.mean(),
             "group_spread": spread.mean(),
+            "group_success": self.read(tensordict, "group_solved").any(-1).float().mean(),
             "answer_entropy": out["entropy"].detach(),
             "answer_kl": out["kl_approx"].detach(),
             "answer_clip_fraction": out["clip_fraction"].detach(),
         }
         return TensorDict(found, batch_size=[])
+
+    def _divergence(self, logits: Tensor, averaged: Tensor) -> Tensor:
+        """`KL(pi || averaged)` of every cell, `[B, L]`, of logits `[B, L, V]`; no gradient flows into the latter."""
+        ours, theirs = self.answers.log_probs(logits), self.answers.log_probs(averaged.detach())
+        # Padding has probability 0 in both, where the difference of logarithms is no number.
+        return (ours.exp() * (ours - theirs).masked_fill(ours == -torch.inf, 0.0)).sum(-1)

@@ -25,6 +25,8 @@ _WRITERS = {
     "next_y": _STEP,
     "free": _JUDGE,
     "group_worth": _JUDGE,
+    "group_solved": _JUDGE,
+    "averaged_logits": "the experience writes it, by one more step of the averaged network, if a loss asks",
     "group": _SAMPLED,
     "group_log_prob": _SAMPLED,
     "value_target": "ReturnValueLoss.prepare writes it, from whole trajectories (collector.mode=replay)",

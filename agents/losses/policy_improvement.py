@@ -48,7 +48,7 @@ class PolicyImprovementLoss(RecursionLoss):
     code: their sum, divided by the batch size).
 
     Returns `loss_policy`, and without gradient `cell_accuracy` and `exact_accuracy`, measured on the true solution over
-    rows with at least one counted cell.
+    rows with at least one counted cell, and what the targets have to say (`TargetGenerator.metrics`).
 
     Keyword Args:
         max_steps: steps of an episode (S).
@@ -83,8 +83,6 @@ class PolicyImprovementLoss(RecursionLoss):
     default_keys = _AcceptedKeys
     tensor_keys: _AcceptedKeys
 
-    out_keys = ["loss_policy", "cell_accuracy", "exact_accuracy"]
-
     def __init__(
         self,
         *,
@@ -112,6 +110,11 @@ class PolicyImprovementLoss(RecursionLoss):
         step = [keys.step] if self.step_weights == "linear" else []
         return list(dict.fromkeys([keys.logits, *self.targets.in_keys, keys.solution, *step]))
 
+    @property
+    def out_keys(self) -> list[str]:
+        """What comes back."""
+        return ["loss_policy", "cell_accuracy", "exact_accuracy", *self.targets.metric_keys]
+
     def forward(self, tensordict: TensorDictBase) -> TensorDict:
         """The loss and its metrics, scalars, of a batch of any shape.
 
@@ -132,6 +135,7 @@ class PolicyImprovementLoss(RecursionLoss):
                 "loss_policy": per_row.mean(),
                 "cell_accuracy": (right / counted.clamp(min=1)).sum() / rows,
                 "exact_accuracy": ((right == counted) & (counted > 0)).sum() / rows,
+                **self.targets.metrics(tensordict),
             },
             batch_size=[],
         )

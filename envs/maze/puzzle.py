@@ -166,13 +166,27 @@ class Maze(Puzzle):
         with nothing of this may still be too long, or hold a ring: that is 1.
         """
         board, drawn = (tokens.view(-1, *self.grid_shape) for tokens in (inputs, answers))
+        changed, loose = self._changed_and_loose(inputs, answers)
+        found = (changed + loose).flatten(1).sum(-1).float()
+        return torch.where(self.is_solved(inputs, answers), 0.0, found.clamp(min=1.0))
+
+    def offending(self, inputs: Tensor, answers: Tensor) -> Tensor:
+        """Cells that were changed and are no path, and those where a path ends or forks: bool `[B, L]`."""
+        changed, loose = self._changed_and_loose(inputs, answers)
+        return ((changed | (loose > 0)) & (answers != inputs).view_as(changed)).flatten(1)
+
+    def _changed_and_loose(self, inputs: Tensor, answers: Tensor) -> tuple[Tensor, Tensor]:
+        """What is wrong where, each `[B, R, C]`.
+
+        Cells that are neither as given nor a path, bool, and how many cells of the path too few or too many each end
+        and each cell of it touches, int64.
+        """
+        board, drawn = (tokens.view(-1, *self.grid_shape) for tokens in (inputs, answers))
         path = (drawn == PATH) & (board == FLOOR)
         changed = (drawn != board) & ~path
         ends = (board == START) | (board == GOAL)
         touching = neighbours((path | ends).to(torch.uint8)).sum(0).long()
-        loose = torch.where(ends, (touching - 1).abs(), torch.where(path, (touching - 2).abs(), 0))
-        found = (changed + loose).flatten(1).sum(-1).float()
-        return torch.where(self.is_solved(inputs, answers), 0.0, found.clamp(min=1.0))
+        return changed, torch.where(ends, (touching - 1).abs(), torch.where(path, (touching - 2).abs(), 0))
 
     def free_cells(self, inputs: Tensor) -> Tensor:
         """The floor, bool `[B, L]`."""

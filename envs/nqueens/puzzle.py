@@ -167,6 +167,17 @@ class NQueens(Puzzle):
         neither = ((answers != EMPTY) & ~queens).sum(-1)
         return (straight + crowded + gone + neither).float()
 
+    def offending(self, inputs: Tensor, answers: Tensor) -> Tensor:
+        """Queens that another one attacks, given queens that are gone, and what is neither: bool `[B, L]`."""
+        size = self.grid_shape[0]
+        queens = answers == QUEEN
+        place = torch.arange(size * size, device=answers.device)
+        row, column = place // size, place % size
+        lines = torch.stack((row, column, row + column, row - column))
+        attacks = (lines.unsqueeze(1) == lines.unsqueeze(2)).any(0) & ~torch.eye(size * size, device=row.device).bool()
+        attacked = queens & (queens.float() @ attacks.float() > 0)
+        return attacked | ((inputs == QUEEN) & ~queens) | ((answers != EMPTY) & ~queens)
+
     def free_cells(self, inputs: Tensor) -> Tensor:
         """All cells without a given queen, bool `[B, L]`."""
         return inputs != QUEEN

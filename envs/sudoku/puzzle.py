@@ -179,6 +179,16 @@ class Sudoku(Puzzle):
         changed = ((inputs != answers) & ~self.free_cells(inputs)).sum(-1)
         return (3 * size * size - present + changed).float()
 
+    def offending(self, inputs: Tensor, answers: Tensor) -> Tensor:
+        """Digits that stand twice in a row, column or box, and givens that were not kept: bool `[B, L]`."""
+        size, (rows, columns) = self.size, self.box_shape
+        digit = F.one_hot((answers - BLANK).clamp(0, size), size + 1)[..., 1:].view(-1, size, size, size)
+        boxes = digit.view(-1, size // rows, rows, size // columns, columns, size)
+        twice_in_box = (boxes.sum((2, 4), keepdim=True) > 1).expand_as(boxes).reshape_as(digit)
+        twice = (digit.sum(1, keepdim=True) > 1) | (digit.sum(2, keepdim=True) > 1) | twice_in_box
+        changed = (inputs != answers) & ~self.free_cells(inputs)
+        return (twice & digit.bool()).any(-1).flatten(1) | changed
+
     def free_cells(self, inputs: Tensor) -> Tensor:
         """The blanks, bool `[B, L]`."""
         return inputs == BLANK

@@ -28,6 +28,15 @@ def _learns_without_worth(config: Config) -> bool:
     return _learns_without_reward(config) and config.answers.group is None
 
 
+def _learns_without_search(config: Config) -> bool:
+    # What a plug-in reads is not known here.
+    policy = config.loss.terms.get("policy")
+    targets = "" if policy is None else policy.options.get("targets", "")
+    name = targets["name"] if isinstance(targets, dict) else targets
+    plugged_in = any(":" in term for term in config.loss.terms if config.loss.weight(term))
+    return config.answers.group is not None and name != "search" and ":" not in name and not plugged_in
+
+
 _IDLE = (
     *(
         _Idle(f"env.reward.{key}", _learns_without_reward, "only halting.rule=learned and loss.terms.return read it")
@@ -39,8 +48,9 @@ _IDLE = (
     ),
     *(
         _Idle(f"answers.{key}", lambda config: config.answers.group is None, "no answers are sampled (answers.group)")
-        for key in ("temperature", "cross_entropy")
+        for key in ("temperature", "cross_entropy", "act", "memory")
     ),
+    _Idle("answers.memory", _learns_without_search, "only targets search (scheme exit) learn from what is remembered"),
     _Idle("halting.ppo.steps", lambda config: config.halting.rule != "learned", "it is of halting.rule=learned"),
     *(
         _Idle(f"collector.{key}", lambda config: config.collector.mode == "fused", "it is of collector.mode=replay")

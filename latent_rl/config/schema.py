@@ -100,6 +100,8 @@ class AnswersConfig(Section):
     )
     temperature: Number = Field(1.0, gt=0.0, le=100.0)
     cross_entropy: Literal["stablemax", "softmax"] = "softmax"
+    act: Literal["sampled", "likeliest"] = Field("sampled", description="which answer of a step is its action")
+    memory: Integer = Field(0, ge=0, le=1_000_000, description="puzzles whose best answer so far is remembered")
 
 
 class LossTerm(Section):

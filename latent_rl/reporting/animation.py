@@ -61,7 +61,7 @@ def animate(
         gridspec_kw={"left": 0.05, "right": 0.95, "bottom": 0.13, "top": 0.93, "hspace": 0.1},
     )
     figure.legend(
-        handles=puzzle.renderer.legend(solution is not None), loc="lower center", ncols=4, frameon=False, fontsize=8
+        handles=puzzle.renderer.legend(solution is not None), loc="lower center", ncols=3, frameon=False, fontsize=8
     )
     writer = PillowWriter(fps=1 / SECONDS_PER_STEP)
     try:

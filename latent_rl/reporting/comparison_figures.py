@@ -114,7 +114,7 @@ def spread(curves: Sequence[Points]) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 def _figure(comparison: Comparison, styles: Mapping[str, Style], curve: Callable[[Run], Points], split: str) -> Figure:
     # No wider, because it is shown at 800 px or less: text of 10 points stays readable.
-    figure = Figure(figsize=(6.8, 4.2))
+    figure = Figure(figsize=(6.8, 4.6), layout="constrained")
     axes = figure.subplots()
     for scheme, style in styles.items():
         curves = [curve(run) for run in comparison.runs if run.scheme == scheme]
@@ -122,8 +122,12 @@ def _figure(comparison: Comparison, styles: Mapping[str, Style], curve: Callable
             _draw(axes, scheme, style, curves)
     share_axis(axes, f"{split} puzzles {METRIC_NAMES[comparison.metric]}")
     seeds = max((len({run.seed for run in comparison.runs if run.scheme == scheme}) for scheme in styles), default=0)
-    axes.legend(
-        loc="lower right",
+    # Outside: what learns nothing runs along the bottom, what is solved at once along the top.
+    figure.legend(
+        *axes.get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=min(4, len(styles)),
+        frameon=False,
         fontsize=10,
         title=f"mean, lowest and highest of {seeds} seeds" if seeds > 1 else "one seed",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+import torch
 from tensordict import TensorDictBase
 from torchrl.data import LazyTensorStorage, SamplerWithoutReplacement, TensorDictReplayBuffer
 
@@ -19,12 +20,22 @@ class FusedExperience:
 
     Args:
         graph: where the policy leaves it.
+        puzzle: judges the likeliest answers, if others are sampled.
         judge: of sampled answers, if answers are sampled.
+        averaged: takes the steps once more, with the averaged network, for losses that read `averaged_logits`.
     """
 
-    def __init__(self, graph: StepGraph, judge: GroupJudge | None = None) -> None:
+    def __init__(
+        self,
+        graph: StepGraph,
+        puzzle: Puzzle,
+        judge: GroupJudge | None = None,
+        averaged: RecursionPolicy | None = None,
+    ) -> None:
         self.graph = graph
+        self.puzzle = puzzle
         self.judge = judge
+        self.averaged = averaged
 
     def __call__(self, batch: TensorDictBase) -> Iterator[TensorDictBase]:
         """The collected steps `[B, 1]` as one batch `[B]`, with `logits` and `q` in the graph."""
@@ -32,7 +43,11 @@ class FusedExperience:
             raise ValueError(f"fused experience is one collected step, [num_envs, 1]; got {list(batch.shape)}")
         output = self.graph.take()
         steps = batch.squeeze(-1).update({"logits": output.logits, "q": output.q})
-        yield steps if self.judge is None else self.judge(steps)
+        if self.judge is not None:
+            # The group has what was sampled; the heads learn of the answer that an evaluation would take.
+            steps.set("answer", output.logits.argmax(-1))
+            steps = self.judge(_judged_anew(steps, self.puzzle))
+        yield _with_averaged_logits(steps, self.averaged)
 
 
 class ReplayExperience:
@@ -48,6 +63,7 @@ class ReplayExperience:
         prepare: called once on the trajectories `[num_envs, steps]`, in place, for what needs whole episodes, such as
             value targets.
         judge: of sampled answers, if answers are sampled.
+        averaged: as in `FusedExperience`.
     """
 
     def __init__(
@@ -58,6 +74,7 @@ class ReplayExperience:
         epochs: int,
         prepare: Sequence[Callable[[TensorDictBase], object]] = (),
         judge: GroupJudge | None = None,
+        averaged: RecursionPolicy | None = None,
     ) -> None:
         self.policy = policy
         self.puzzle = puzzle
@@ -65,6 +82,7 @@ class ReplayExperience:
         self.epochs = epochs
         self.prepare = prepare
         self.judge = judge
+        self.averaged = averaged
         self._buffer: TensorDictReplayBuffer | None = None
 
     def __call__(self, batch: TensorDictBase) -> Iterator[TensorDictBase]:
@@ -82,7 +100,17 @@ class ReplayExperience:
         self._buffer.extend(collected)
         for _ in range(self.epochs):
             for minibatch in self._buffer:
-                steps = self.policy.replay(minibatch)
-                solved = self.puzzle.judge(steps["inputs"], steps["answer"], steps["solution"])
-                steps.set("next", steps["next"].copy().set("solved", solved))
-                yield steps if self.judge is None else self.judge(steps)
+                steps = _judged_anew(self.policy.replay(minibatch), self.puzzle)
+                steps = steps if self.judge is None else self.judge(steps)
+                yield _with_averaged_logits(steps, self.averaged)
+
+
+def _judged_anew(steps: TensorDictBase, puzzle: Puzzle) -> TensorDictBase:
+    """The steps, of which `("next", "solved")` now speaks of their `answer`."""
+    solved = puzzle.judge(steps["inputs"], steps["answer"], steps["solution"])
+    return steps.set("next", steps["next"].copy().set("solved", solved))
+
+
+@torch.no_grad()
+def _with_averaged_logits(steps: TensorDictBase, averaged: RecursionPolicy | None) -> TensorDictBase:
+    return steps if averaged is None else steps.set("averaged_logits", averaged.replay(steps)["logits"])

@@ -6,6 +6,7 @@ import torch
 
 from latent_rl.agents import (
     LOSSES,
+    AnswerMemory,
     AnswerPolicy,
     HaltingLearner,
     HaltingPolicy,
@@ -124,7 +125,14 @@ def build_answers(config: Config, puzzle: Puzzle) -> AnswerPolicy | None:
         return None
     if not puzzle.has_rule:
         raise UserError(f"answers.group: {puzzle.name} has no rule of its own to judge sampled answers by")
-    return AnswerPolicy(puzzle.free_cells, **config.answers.model_dump())
+    return AnswerPolicy(puzzle.free_cells, **config.answers.model_dump(exclude={"memory"}))
+
+
+def build_memory(config: Config, puzzle: Puzzle, device: torch.device) -> AnswerMemory | None:
+    """What remembers the best answers that were sampled; None if nothing does."""
+    if config.answers.group is None or not config.answers.memory:
+        return None
+    return AnswerMemory(config.answers.memory, puzzle.seq_len, device)
 
 
 def build_losses(

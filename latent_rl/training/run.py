@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 from torchrl.objectives import LossModule
 
-from latent_rl.agents import GroupJudge, RecursionPolicy, RecursiveReasoner, StepGraph
+from latent_rl.agents import AnswerMemory, GroupJudge, RecursionPolicy, RecursiveReasoner, StepGraph
 from latent_rl.config import Config
 from latent_rl.envs import Puzzle
 from latent_rl.measuring import Ledger
@@ -27,6 +27,7 @@ from latent_rl.training.parts import (
     build_halting_learner,
     build_halting_policy,
     build_losses,
+    build_memory,
     build_policy,
     build_puzzle,
     build_reasoner,
@@ -60,6 +61,7 @@ class Run:
         loss_weights: how much each loss counts.
         learner: gradient, optimizer and averaged weights.
         halting: learns when to stop, or does nothing.
+        memory: of the best sampled answers, if they are remembered.
         ledger: counts the network passes.
         clock: counts the seconds of training.
         history: the evaluations so far.
@@ -75,6 +77,7 @@ class Run:
     loss_weights: dict[str, float]
     learner: Learner
     halting: ConcurrentHalting | NoHalting
+    memory: AnswerMemory | None
     ledger: Ledger
     clock: Clock
     history: History
@@ -112,6 +115,7 @@ class Run:
             "ledger": self.ledger,
             "clock": self.clock,
             "history": self.history,
+            **({} if self.memory is None else {"memory": self.memory}),
         }
 
 
@@ -154,6 +158,7 @@ def assemble(config: Config, init: Path | None = None) -> Run:
             max_steps=config.env.max_steps,
         )
 
+    memory = build_memory(config, puzzle, reasoner.initial_y.device)
     # After the averaged copy was made, so that both have their own compiled network and their own hook.
     ledger = Ledger()
     for one in (reasoner, learner.averaged_reasoner):
@@ -165,11 +170,12 @@ def assemble(config: Config, init: Path | None = None) -> Run:
         reasoner=reasoner,
         policy=policy,
         collection=Collection(environment, policy, config.collector, ledger),
-        experience=_experience(config, policy, puzzle, graph, losses),
+        experience=_experience(config, policy, puzzle, graph, losses, memory, learner.averaged_reasoner),
         losses=losses,
         loss_weights=weights,
         learner=learner,
         halting=halting,
+        memory=memory,
         ledger=ledger,
         clock=Clock(),
         history=History(),
@@ -182,10 +188,16 @@ def _experience(
     puzzle: Puzzle,
     graph: StepGraph | None,
     losses: Mapping[str, LossModule],
+    memory: AnswerMemory | None,
+    averaged_reasoner: RecursiveReasoner,
 ) -> Experience:
-    judge = GroupJudge(puzzle.violations, build_reward(config).worth, policy.answers) if policy.answers else None
+    judge = None
+    if policy.answers is not None:
+        judge = GroupJudge(puzzle.violations, build_reward(config).worth, policy.answers, memory)
+    asked = {key for loss in losses.values() for key in loss.in_keys}
+    averaged = RecursionPolicy(averaged_reasoner) if "averaged_logits" in asked else None
     if graph is not None:
-        return FusedExperience(graph, judge)
+        return FusedExperience(graph, puzzle, judge, averaged)
     return ReplayExperience(
         policy,
         puzzle,
@@ -193,4 +205,5 @@ def _experience(
         epochs=config.collector.epochs,
         prepare=[loss.prepare for loss in losses.values()],
         judge=judge,
+        averaged=averaged,
     )

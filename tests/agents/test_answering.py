@@ -179,8 +179,8 @@ def test_a_row_with_nothing_better_learns_its_givens_alone():
         {
             "inputs": inputs,
             "free": blanks(inputs),
-            "group": torch.tensor([[[3, 2], [3, 4]]] * 4),
-            "group_worth": torch.tensor([[0.0, 2.0], [2.0, 0.0], [0.0, 0.0], [5.0, 0.0]]),
+            "best": torch.tensor([[3, 4], [3, 2], [3, 3], [3, 3]]),
+            "best_worth": torch.tensor([2.0, 2.0, 1.0, 6.0]),
             "greedy": torch.tensor([[3, 3]] * 4),
             "greedy_worth": torch.tensor([1.0, 1.0, 1.0, 6.0]),
             "greedy_solved": torch.tensor([False, False, False, True]),
@@ -190,6 +190,65 @@ def test_a_row_with_nothing_better_learns_its_givens_alone():
     from latent_rl.agents import make_targets
 
     assert make_targets("search", max_steps=6)(steps).tolist() == [[3, 4], [3, 2], [3, -100], [3, 3]]
+
+
+def test_the_judge_finds_the_best_of_the_group_and_of_the_likeliest() -> None:
+    inputs = torch.tensor([[3, BLANK]] * 3)
+    worth = {2: 1.0, 3: 2.0, 4: 5.0}
+    judge = GroupJudge(
+        lambda _, answers: torch.tensor([5.0 - worth[int(token)] for token in answers[:, 1]]),
+        torch.neg,
+        AnswerPolicy(blanks, group=2),
+    )
+    steps = TensorDict(
+        {"inputs": inputs, "group": torch.tensor([[[3, 2], [3, 4]], [[3, 3], [3, 2]], [[3, 2]] * 2])}, [3]
+    )
+    steps["logits"] = torch.nn.functional.one_hot(torch.tensor([[3, 2], [3, 2], [3, 3]]), TOKENS).float()
+    found = judge(steps)
+    assert found["best"].tolist() == [[3, 4], [3, 3], [3, 3]]
+    assert found["best_worth"].tolist() == [0.0, -3.0, -3.0] and found["greedy_worth"].tolist() == [-4.0, -4.0, -3.0]
+    assert found["group_solved"].tolist() == [[False, True], [False, False], [False, False]]
+    assert found["greedy_solved"].tolist() == [False] * 3
+
+
+def test_the_divergence_from_the_averaged_policy() -> None:
+    """Against KL by hand; it draws the policy there, and nothing flows into the average."""
+    policy = AnswerPolicy(blanks, group=4)
+    inputs = torch.tensor([[BLANK, 3], [BLANK, BLANK]])
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 2, TOKENS, generator=generator).requires_grad_()
+    averaged = torch.randn(2, 2, TOKENS, generator=generator).requires_grad_()
+    batch = judged(logits, inputs, lambda answers: torch.zeros(len(answers)), policy)
+    batch["averaged_logits"] = averaged
+    loss = AnswerPolicyLoss(reasoner(2), policy, entropy=0.0, kl=2.0)
+    assert set(loss.out_keys) == set(loss(batch).keys()) and "averaged_logits" in loss.in_keys
+    ours, theirs = (values[..., 1:].log_softmax(-1) for values in (logits.detach(), averaged.detach()))
+    wanted = (ours.exp() * (ours - theirs)).sum(-1)[blanks(inputs)].mean()
+    out = loss(batch)
+    torch.testing.assert_close(out["averaged_kl"], wanted)
+    # All answers are worth the same: nothing but the divergence is left.
+    torch.testing.assert_close(out["loss_answer"].detach(), 2 * wanted)
+    out["loss_answer"].backward()
+    assert (
+        averaged.grad is None
+        and logits.grad.isfinite().all()
+        and logits.grad[0, 0].any()
+        and not logits.grad[0, 1].any()
+    )
+
+
+def test_what_the_critic_explains() -> None:
+    policy = AnswerPolicy(blanks, group=8)
+    inputs = torch.full((2, 1), BLANK)
+    batch = judged(torch.zeros(2, 1, TOKENS), inputs, lambda answers: torch.arange(len(answers)) // 9 * 2.0, policy)
+    batch["y"] = torch.randn(2, 2, 8)
+    loss = AnswerPolicyLoss(reasoner(1), policy, advantage="critic")
+    out = loss(batch)
+    assert set(loss.out_keys) == set(out.keys())
+    # It promises nothing yet: of groups worth 0 and 2 nothing is explained, the advantage is all that they are worth.
+    assert out["critic_explained_variance"] == 0.0 and out["advantage"] == 1.0 and out["group_spread"] == 0.0
+    loss.head.forward = lambda y: torch.tensor([[0.5], [2.5]])
+    assert loss(batch)["critic_explained_variance"] == 1.0
 
 
 def test_givens_are_learned_and_free_cells_are_left_alone():

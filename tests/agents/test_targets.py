@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tensordict import TensorDict
 
 from latent_rl.agents import TARGETS, DiffusionTargets, TerminalTargets
-from latent_rl.agents.targets import IGNORE, _mix
+from latent_rl.agents.mixing import mix
+from latent_rl.agents.targets import IGNORE
 
 OFFICIAL = json.loads((GOLDEN / "targets.json").read_text())
 SEEDS = st.integers(0, 2**62 - 1)
@@ -125,7 +126,7 @@ def test_neighbouring_seeds_are_independent():
 def test_mix_is_splitmix64():
     """The first outputs of the reference generator from seed 0 (state advances by the golden ratio constant)."""
     state = torch.tensor([0, 0x9E3779B97F4A7C15 - 2**64, 2 * 0x9E3779B97F4A7C15 % 2**64])
-    assert [value % 2**64 for value in _mix(state).tolist()] == [
+    assert [value % 2**64 for value in mix(state).tolist()] == [
         0xE220A8397B1DCDAF,
         0x6E789E6AA1B965F4,
         0x06C45D188009454F,

@@ -73,6 +73,34 @@ def test_a_run_that_was_stopped_ends_in_the_same_weights(scheme: str, mode: str)
     assert same_weights(whole, weights(Path("runs/parts")))
 
 
+def test_what_was_found_is_not_lost_by_a_stop() -> None:
+    """Stopped in the middle of the first episodes, when most of what the rest of them learns from is remembered."""
+    whole = trained("whole", "exit", updates=7)
+    trained("parts", "exit", updates=4)
+    main(["--resume", "runs/parts", "budget.updates=7"])
+    assert same_weights(whole, weights(Path("runs/parts")))
+
+
+def test_what_is_remembered_is_learned_from() -> None:
+    assert not same_weights(trained("a", "exit"), trained("b", "exit", "answers.memory=0"))
+
+
+@pytest.mark.parametrize("act", ["sampled", "likeliest"])
+def test_both_modes_teach_the_heads_of_the_likeliest_answer(act: str) -> None:
+    from loop import learn
+
+    for mode in ("fused", "replay"):
+        settings = [*SMALL, "scheme=exit", "env.id=tests/Graded-v0", f"answers.act={act}", f"collector.mode={mode}"]
+        run = assemble(load_config("sudoku-4x4", [*settings, "env.options={train: 14, test: 5, length: 2}"]))
+        learn(run, 3)
+        batch = next(run.collection)
+        with run.ledger.phase("update"):
+            steps = next(run.experience(batch))
+        likeliest = steps["logits"].argmax(-1)
+        assert (steps["next", "solved"] == run.puzzle.is_solved(steps["inputs"], likeliest)).all()
+        assert (steps["answer"] == likeliest).all() and not (steps["group"][:, 0] == likeliest).all()
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_group_costs_no_pass(scheme: str) -> None:
     from loop import learn

@@ -32,6 +32,9 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (["scheme=pi-halt", "halting.ppo.steps=4"], []),
         (["optimizer.muon_lr=0.1", "optimizer.puzzle_lr=1"], ["optimizer.muon_lr", "optimizer.puzzle_lr"]),
         (["optimizer.name=muon", "optimizer.muon_lr=0.1"], []),
+        (["answers.memory=5", "answers.act=likeliest"], ["answers.memory", "answers.act"]),
+        (["scheme=exit", "answers.memory=5", "answers.act=sampled"], []),
+        (["scheme=grpo", "answers.memory=5", "answers.act=likeliest"], ["answers.memory"]),
         (["evaluation.points=5", "evaluation.every_updates=7"], ["evaluation.every_updates"]),
     ],
 )  # fmt: skip

@@ -38,6 +38,11 @@ MODES = {
         "loss.terms={solved: null, return: {weight: 0.5}}",
     ],
     "muon": ["optimizer.name=muon"],
+    "exit": ["scheme=exit", "answers.memory=50"],
+    "grpo": ["scheme=grpo"],
+    # The averaged network takes every step once more.
+    "grpo-kl": ["scheme=grpo", "loss.terms.answer.kl=0.1"],
+    "grpo-kl-replay": ["scheme=grpo", "loss.terms.answer.kl=0.1", "collector={mode: replay, steps_per_batch: 3}"],
     # Seldom enough that some phases of learning to stop fall into the run.
     "pi-halt": ["scheme=pi-halt", "halting.ppo={steps: 4, minibatch: 16, hidden: 8}"],
 }

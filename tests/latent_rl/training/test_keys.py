@@ -40,7 +40,8 @@ def test_the_policy_reads_and_writes_the_keys_of_the_table():
 def test_targets_are_made_from_keys_of_the_table():
     for name, targets in TARGETS.items():
         # The policy's own logits, and what is said of answers that it samples, are no keys of the process.
-        sampled = {"free", "group", "group_worth", "greedy", "greedy_worth", "greedy_solved"}
+        sampled = {"free", "group_log_prob", "group_solved", "best", "best_worth"}
+        sampled |= {"greedy", "greedy_worth", "greedy_solved"}
         assert set(targets.in_keys) <= {*KEYS, "logits", *sampled}, name
 
 
