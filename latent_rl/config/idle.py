@@ -41,6 +41,12 @@ _IDLE = (
         _Idle(f"answers.{key}", lambda config: config.answers.group is None, "no answers are sampled (answers.group)")
         for key in ("temperature", "cross_entropy")
     ),
+    _Idle("deduction.", lambda config: config.env.state != "candidates", "it is of env.state=candidates"),
+    _Idle(
+        "env.terminate_on_solved",
+        lambda config: config.env.state == "candidates",
+        "over candidates a solved puzzle always ends its episode",
+    ),
     _Idle("halting.ppo.steps", lambda config: config.halting.rule != "learned", "it is of halting.rule=learned"),
     *(
         _Idle(f"collector.{key}", lambda config: config.collector.mode == "fused", "it is of collector.mode=replay")

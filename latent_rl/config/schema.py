@@ -62,10 +62,11 @@ class RewardConfig(Section):
 
 
 class EnvConfig(Section):
-    """The puzzle and the decision process over its latents."""
+    """The puzzle and the decision process over latents or candidates."""
 
     id: str = Field("latent_rl/Sudoku-v0", description="Gymnasium id, or my_package.my_module:MyPuzzle-v0")
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the puzzle's constructor")
+    state: Literal["latents", "candidates"] = Field("latents", description="what is carried from step to step")
     max_steps: Thousand = Field(6, description="recursion steps of an episode, N_sup")
     terminate_on_solved: Fraction = Field(0.0, description="share of training episodes that end once solved")
     reward: RewardConfig = RewardConfig()
@@ -100,6 +101,16 @@ class AnswersConfig(Section):
     )
     temperature: Number = Field(1.0, gt=0.0, le=100.0)
     cross_entropy: Literal["stablemax", "softmax"] = "softmax"
+
+
+class DeductionConfig(Section):
+    """How a step over candidates reads its logits; see latent_rl.agents.Deduction."""
+
+    keep_threshold: Fraction = Field(0.1, description="candidates less likely than this to be right go")
+    conflict_threshold: Fraction = Field(
+        0.5, description="states likelier than this to have lost the answer start anew"
+    )
+    temperature: Number = Field(1.0, gt=0.0, le=100.0, description="of the symbol that a branch tries")
 
 
 class LossTerm(Section):
@@ -241,6 +252,7 @@ class Config(Section):
     network: NetworkConfig = NetworkConfig()
     answers: AnswersConfig = AnswersConfig()
     halting: HaltingConfig = HaltingConfig()
+    deduction: DeductionConfig = DeductionConfig()
     loss: LossConfig = LossConfig()
     collector: CollectorConfig = CollectorConfig()
     optimizer: OptimizerConfig = OptimizerConfig()

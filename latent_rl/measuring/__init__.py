@@ -11,6 +11,7 @@ from latent_rl.measuring.comparison import (
     TargetCost,
     not_reached,
 )
+from latent_rl.measuring.deducing import DeductionStep, DeductionTrace, evaluate_deduction, trace_deduction
 from latent_rl.measuring.evaluation import Evaluation, evaluate
 from latent_rl.measuring.intervals import Estimate, Ratio
 from latent_rl.measuring.ledger import Ledger
@@ -34,6 +35,8 @@ __all__ = [
     "Averaged",
     "Choice",
     "Comparison",
+    "DeductionStep",
+    "DeductionTrace",
     "ENOUGH_WITHIN",
     "Election",
     "Estimate",
@@ -60,6 +63,7 @@ __all__ = [
     "differing_settings",
     "elect",
     "evaluate",
+    "evaluate_deduction",
     "evaluate_search",
     "has_continue_value",
     "hold_vote",
@@ -70,5 +74,6 @@ __all__ = [
     "solve",
     "split_overrides",
     "stopping_rule",
+    "trace_deduction",
     "value_head_is_trained",
 ]
