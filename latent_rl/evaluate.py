@@ -66,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if puzzle.vote is not None:
         # The default, too, and not for puzzles that make none.
         cli.submission_file(str(options.submission))
+    cli.refuse_for_deduction(trained, options)
     name = cli.chosen_rule(options, trained)
     rule = stopping_rule(name, trained, puzzle, options.halt_threshold)
     steps = options.steps or trained.config.env.max_steps
@@ -113,14 +114,21 @@ def measure(
     """Evaluate on instances, with a progress bar on a terminal; with `settings`, by search."""
     import torch
 
-    from latent_rl.measuring import Ledger, evaluate, evaluate_search
+    from latent_rl.measuring import Ledger, evaluate, evaluate_deduction, evaluate_search
+    from latent_rl.training import build_deduction
 
     ledger = Ledger()
     watch = ledger.watch(trained.reasoner.network)
     how = {"max_steps": steps, "batch_size": config.evaluation.batch_size, "ledger": ledger}
-    how |= {"halting": halting, "guidance": guidance}
+    deduces = config.env.state == "candidates"
+    if not deduces:
+        how |= {"halting": halting, "guidance": guidance}
     with cli.progress_bar("evaluating", len(instances)) as advance:
-        if settings is None:
+        if deduces:
+            found = evaluate_deduction(
+                trained.reasoner, puzzle, instances, build_deduction(config), **how, on_progress=advance
+            )
+        elif settings is None:
             found = evaluate(trained.reasoner, puzzle, instances, **how, on_progress=advance)
         else:
             torch.manual_seed(config.seed)

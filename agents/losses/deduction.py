@@ -134,8 +134,8 @@ class KeepLoss(RecursionLoss):
 class SymbolLoss(RecursionLoss):
     """Cross-entropy of the symbol that every cell holds in the answer, over cells that were not given.
 
-    Returns `loss_symbol`, and without gradient `symbol_accuracy` (of cells) and `board_accuracy` of the likeliest symbols
-    after the last update, whatever the candidates say.
+    Returns `loss_symbol`, and without gradient `symbol_accuracy` (of cells) and `board_accuracy` of the likeliest
+    symbols after the last update, whatever the candidates say.
     """
 
     state = "candidates"

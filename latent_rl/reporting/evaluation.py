@@ -17,7 +17,7 @@ ALL_STEPS_TO = 16
 
 
 def shown_steps(found: Evaluation) -> list[int]:
-    """The steps (from 1) that tables and charts show: all of a short episode, of a long one powers of two and the last."""
+    """The steps (from 1) that tables and charts show: all of a short episode, else powers of two and the last."""
     last = len(found.accuracy_by_step)
     if last <= ALL_STEPS_TO:
         return list(range(1, last + 1))
