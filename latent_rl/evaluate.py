@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.refuse_for_deduction(trained, options)
     name = cli.chosen_rule(options, trained)
     rule = stopping_rule(name, trained, puzzle, options.halt_threshold)
-    steps = options.steps or trained.config.env.max_steps
+    steps = options.steps or config.evaluation_steps
     settings = cli.search_settings(options, trained, puzzle)
     instances = cli.instances_to_test(trained, config, puzzle, options.puzzles, options.split)
     found = measure(trained, puzzle, config, instances, steps, rule, options.guidance, settings)

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in ("png", "gif"):
         if getattr(options, name) is not None and len(boards) > 1:
             raise UserError(f"--{name} draws one puzzle, got {len(boards)}")
-    steps = options.steps or config.env.max_steps
+    steps = options.steps or config.evaluation_steps
     cli.refuse_for_deduction(trained, options)
     if config.env.state == "candidates":
         _deduce(trained, config, puzzle, boards, steps, options)

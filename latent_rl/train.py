@@ -220,7 +220,7 @@ def measure(run: Run, split: Split, puzzles: int | None = None) -> Evaluation:
 
     config, instances = run.config, instances_of(run.puzzle, split)[:puzzles]
     what = (run.learner.averaged_reasoner, run.puzzle, instances)
-    how = {"max_steps": config.env.max_steps, "batch_size": config.evaluation.batch_size, "ledger": run.ledger}
+    how = {"max_steps": config.evaluation_steps, "batch_size": config.evaluation.batch_size, "ledger": run.ledger}
     if config.env.state == "candidates":
         found = evaluate_deduction(*what, build_deduction(config), **how)
     else:

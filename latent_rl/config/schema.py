@@ -213,13 +213,16 @@ class BudgetConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """How the model is measured, `max_steps` steps or to a learned stop, never to the answer key.
+    """How the model is measured, so many steps or to a learned stop, never to the answer key.
 
     During training on validation puzzles, at its end on all test puzzles too.
     """
 
     every_updates: Positive = Field(500, description="updates between two evaluations during training")
     points: Million | None = Field(None, description="evaluations spread evenly over the budget, for every_updates")
+    steps: Thousand | None = Field(
+        None, description="recursion steps of an evaluation; as many as in training if empty"
+    )
     puzzles: Positive | None = Field(None, description="validation puzzles used during training; all of them if empty")
     batch_size: Million = 500
     views: Million = Field(
@@ -259,3 +262,8 @@ class Config(Section):
     budget: BudgetConfig = BudgetConfig(updates=1000)
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
+
+    @property
+    def evaluation_steps(self) -> int:
+        """Recursion steps of an evaluation, at most."""
+        return self.evaluation.steps or self.env.max_steps

@@ -71,7 +71,7 @@ class PuzzleSolver(mlflow.pyfunc.PythonModel):
         Raises:
             PuzzleError: if a text is no puzzle of this kind; the message says which.
         """
-        steps = int((params or {}).get("steps") or self._trained.config.env.max_steps)
+        steps = int((params or {}).get("steps") or self._trained.config.evaluation_steps)
         if steps < 1:
             raise PuzzleError(f"steps must be at least 1, got {steps}")
         boards = [self._read(text, row) for row, text in enumerate(model_input["puzzle"])]

@@ -89,12 +89,12 @@ def result_figures(run: Run, found: Evaluation, election: Election | None) -> di
     if run.config.env.state == "candidates":
         with run.ledger.phase("eval"):
             trace = trace_deduction(
-                reasoner, puzzle, first.inputs[0], build_deduction(run.config), run.config.env.max_steps
+                reasoner, puzzle, first.inputs[0], build_deduction(run.config), run.config.evaluation_steps
             )
         return {**curves, "trajectory": trajectory(puzzle, first.inputs[0], first.solution[0], trace)}
     with run.ledger.phase("eval"):
         # The run's ledger watches this network too.
-        steps = solve(reasoner, puzzle, first.inputs, run.config.env.max_steps, first.solution)
+        steps = solve(reasoner, puzzle, first.inputs, run.config.evaluation_steps, first.solution)
     return {
         **({"contact_sheet": contact_sheet(puzzle, election)} if election is not None else {}),
         **curves,

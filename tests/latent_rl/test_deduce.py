@@ -21,7 +21,7 @@ from latent_rl.solve import main as solve
 from latent_rl.storage import History, Summary, load_model, load_training
 from latent_rl.train import main as train
 
-DEDUCE = ["scheme=deduce", "network.inner_updates=3", "env.max_steps=10"]
+DEDUCE = ["scheme=deduce", "network.inner_updates=3", "env.max_steps=5", "evaluation.steps=10"]
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_queens_and_mazes_train_and_are_solved_with():
         ("maze-10", "{size: 5, train: 20, test: 5, validation: 0, unique: false}"),
     ):
         small = ["network.width=16", "network.multiple_of=8", "collector.num_envs=4", "tracking.enabled=false"]
-        small += ["budget={updates: 2, seconds: null}", "env.max_steps=4", f"name={preset}", "device=cpu"]
+        small += ["budget={updates: 2, seconds: null}", "evaluation.steps=4", f"name={preset}", "device=cpu"]
         train(["--config", preset, "scheme=deduce", f"env.options={options}", *small])
         assert Summary.read(Path("runs") / preset).eval_puzzles == 5
 
@@ -164,7 +164,7 @@ def test_the_readmes_puzzle_is_trained_without_a_line_changed(tmp_path):
     (source,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
     (tmp_path / "takuzu.py").write_text(source)
     settings = ["env.id=takuzu:Takuzu-v0", "scheme=deduce", "budget.updates=2", "tracking.enabled=false"]
-    settings += ["env.max_steps=3", "evaluation.puzzles=20"]
+    settings += ["evaluation={steps: 3, puzzles: 20}"]
     environment = {"PYTHONPATH": str(tmp_path), "PATH": "", "HOME": str(tmp_path)}
     program = [sys.executable, "-m", "latent_rl.train", *settings]
     subprocess.run(program, cwd=tmp_path, env=environment, check=True, capture_output=True)
