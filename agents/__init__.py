@@ -1,6 +1,7 @@
 """The recursive reasoner, its policy, learning rules and inference."""
 
 from latent_rl.agents.answering import AnswerPolicy, GroupJudge
+from latent_rl.agents.deduction import Deduction, DeductionPolicy, choose
 from latent_rl.agents.halting import (
     RULES,
     AgreeHalt,
@@ -35,19 +36,25 @@ from latent_rl.agents.inference import (
 from latent_rl.agents.losses import (
     LOSSES,
     AnswerPolicyLoss,
+    ConflictLoss,
     ContinueValueLoss,
     GivensLoss,
+    KeepLoss,
     PolicyImprovementLoss,
     RecursionLoss,
     ReturnHead,
     ReturnValueLoss,
     SolvedValueLoss,
+    SymbolLoss,
+    answer_lost,
     count_right,
     loss_class,
 )
 from latent_rl.agents.memory import AnswerMemory
 from latent_rl.agents.network import (
     TABLE,
+    CandidateReasoner,
+    DeductionOutput,
     PuzzleEmbedding,
     ReasonerConfig,
     RecursiveReasoner,
@@ -55,6 +62,7 @@ from latent_rl.agents.network import (
     StepOutput,
     compact_state,
     load_compact_state,
+    make_reasoner,
     state_shapes,
 )
 from latent_rl.agents.official import CheckpointError, load_official, our_name
@@ -79,11 +87,16 @@ __all__ = [
     "AnswerMemory",
     "AnswerPolicy",
     "AnswerPolicyLoss",
+    "CandidateReasoner",
     "Candidates",
     "CheckedHalt",
     "CheckpointError",
     "ConfidentHalt",
+    "ConflictLoss",
     "ContinueValueLoss",
+    "Deduction",
+    "DeductionOutput",
+    "DeductionPolicy",
     "DiffusionTargets",
     "GivensLoss",
     "GroupJudge",
@@ -91,6 +104,7 @@ __all__ = [
     "HaltingLearner",
     "HaltingPolicy",
     "HaltingRule",
+    "KeepLoss",
     "LearnedHalt",
     "NeverHalt",
     "OptionError",
@@ -105,6 +119,7 @@ __all__ = [
     "StepGraph",
     "decisions_of_episodes",
     "decisions_of_steps",
+    "make_reasoner",
     "make_rule",
     "our_name",
     "ReturnValueLoss",
@@ -113,12 +128,15 @@ __all__ = [
     "SearchTargets",
     "SolvedValueLoss",
     "StepOutput",
+    "SymbolLoss",
     "Taken",
     "TargetGenerator",
     "TerminalTargets",
     "advantage_margin",
+    "answer_lost",
     "cell_margin",
     "check_rule",
+    "choose",
     "compact_state",
     "count_right",
     "guided_logits",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from latent_rl.agents.answering import AnswerPolicy
 from latent_rl.agents.halting import NeverHalt
-from latent_rl.agents.network import RecursiveReasoner, StepOutput
+from latent_rl.agents.network import DeductionOutput, RecursiveReasoner, StepOutput
 
 
 class StepGraph:
@@ -21,17 +21,17 @@ class StepGraph:
     """
 
     def __init__(self) -> None:
-        self._output: StepOutput | None = None
+        self._output: StepOutput | DeductionOutput | None = None
 
     def __getstate__(self) -> dict:
         # A graph belongs to the step being learned from; copies and other processes start without one.
         return {"_output": None}
 
-    def keep(self, output: StepOutput) -> None:
+    def keep(self, output: StepOutput | DeductionOutput) -> None:
         """Keep the outputs of a step, rows flattened to `[B, ...]`, with their graph."""
         self._output = output
 
-    def take(self) -> StepOutput:
+    def take(self) -> StepOutput | DeductionOutput:
         """Hand out the last step's outputs, once.
 
         Raises:
@@ -39,7 +39,7 @@ class StepGraph:
         """
         if self._output is None:
             raise RuntimeError(
-                "no step output to take: a RecursionPolicy that was given this graph leaves one at each of its calls, "
+                "no step output to take: a policy that was given this graph leaves one at each of its calls, "
                 "and it is handed out once"
             )
         output, self._output = self._output, None
@@ -86,7 +86,7 @@ class RecursionPolicy(TensorDictModuleBase):
         self.halting = halting if halting is not None else NeverHalt()
         self.answers = answers
         self.graph = graph
-        self.in_keys = ["inputs", "puzzle_id", "y", "z", "step"]
+        self.in_keys = [*reasoner.step_keys]
         sampled = ["answer_log_prob", "group", "group_log_prob"] if answers is not None else []
         self.out_keys = ["next_y", "next_z", "answer", "logits", "q", *sampled, *self.halting.out_keys]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -192,8 +193,9 @@ class Renderer:
         inputs: Tensor,
         solution: Tensor | None,
         answers: Tensor,
-        confidence: Tensor,
+        confidence: Tensor | None = None,
         margins: Tensor | None = None,
+        captions: Sequence[str] | None = None,
     ) -> Figure:
         """One puzzle, and the reasoner's board after each recursion step; tensors may be on any device.
 
@@ -203,6 +205,7 @@ class Renderer:
             answers: int64 `[S, L]`, the answer after each step.
             confidence: float `[S]`, what the value head thinks of each answer, in [0, 1].
             margins: float `[S]`, advantage margin of each step, if somebody knows the solution.
+            captions: what stands below each answer, instead of step, confidence and margin.
         """
         from matplotlib.figure import Figure
 
@@ -226,8 +229,12 @@ class Renderer:
                 axes.set_xlabel("the puzzle", fontsize=10)
             else:
                 self.draw(axes, inputs, board, solution, changed[number - 1])
-                margin = "" if margins is None else f"\nmargin {_signed(margins[number - 1])}"
-                axes.set_xlabel(f"step {number}: {float(confidence[number - 1]):.0%} sure{margin}", fontsize=10)
+                if captions is not None:
+                    caption = captions[number - 1]
+                else:
+                    margin = "" if margins is None else f"\nmargin {_signed(margins[number - 1])}"
+                    caption = f"step {number}: {float(confidence[number - 1]):.0%} sure{margin}"
+                axes.set_xlabel(caption, fontsize=10)
         figure.legend(
             handles=self.legend(solution is not None),
             loc="outside lower center",

@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from latent_rl.reporting.files import make_folder
 
     trained, config, puzzle = cli.open_model(options, options.overrides)
+    cli.refuse_deduction(trained, "there are no latents whose steps could be analyzed; evaluate says what its steps do")
     instances = cli.instances_to_test(trained, config, puzzle, options.puzzles)
     folder = options.out or default_folder(trained)
     make_folder(folder)

@@ -76,10 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if puzzle.vote is not None:
         # The default, too, and not for puzzles that make none.
         cli.submission_file(str(options.submission))
+    cli.refuse_for_deduction(trained, options)
     name = cli.chosen_rule(options, trained)
     rule = stopping_rule(name, trained, puzzle, options.halt_threshold)
     stopped = baseline_stop(config)
-    steps = options.steps or trained.config.env.max_steps
+    steps = options.steps or config.evaluation_steps
     settings = cli.search_settings(options, trained, puzzle)
     instances = cli.instances_to_test(trained, config, puzzle, options.puzzles, options.split)
     labels = None if options.by is None else labels_of(puzzle, options.split, options.by)[: len(instances)]
@@ -133,14 +134,27 @@ def measure(
     """Evaluate on instances, with a progress bar on a terminal; with `settings`, by search, which has no scores."""
     import torch
 
-    from latent_rl.measuring import Ledger, evaluate, evaluate_search
+    from latent_rl.measuring import Ledger, evaluate, evaluate_deduction, evaluate_search
+    from latent_rl.training import build_deduction
 
     ledger = Ledger()
     watch = ledger.watch(trained.reasoner.network)
     how = {"max_steps": steps, "batch_size": config.evaluation.batch_size, "ledger": ledger}
-    how |= {"halting": halting, "guidance": guidance}
+    deduces = config.env.state == "candidates"
+    if not deduces:
+        how |= {"halting": halting, "guidance": guidance}
     with cli.progress_bar("evaluating", len(instances)) as advance:
-        if settings is None:
+        if deduces:
+            found = evaluate_deduction(
+                trained.reasoner,
+                puzzle,
+                instances,
+                build_deduction(config),
+                **how,
+                on_progress=advance,
+                on_scores=on_scores,
+            )
+        elif settings is None:
             found = evaluate(trained.reasoner, puzzle, instances, **how, on_progress=advance, on_scores=on_scores)
         else:
             torch.manual_seed(config.seed)

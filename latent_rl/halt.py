@@ -170,6 +170,7 @@ class Lesson(NamedTuple):
 def open_lesson(path: Path, overrides: Sequence[str], options: argparse.Namespace) -> Lesson:
     """The model in a file or run directory; UserError if there is nothing to teach it."""
     trained, config, puzzle = cli.open_model(options, overrides, checkpoint=path)
+    cli.refuse_deduction(trained, "it stops when the puzzle's rule confirms the answer, and has nothing to be taught")
     if options.steps is not None:
         config = config.model_copy(update={"env": config.env.model_copy(update={"max_steps": options.steps})})
     if config.env.max_steps < 2:

@@ -11,11 +11,15 @@ from latent_rl import cli
 from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
+    import argparse
+
     from rich.console import Console
     from torch import Tensor
 
+    from latent_rl.config import Config
     from latent_rl.envs import Puzzle
     from latent_rl.measuring import Solutions
+    from latent_rl.storage import TrainedModel
 
 EXAMPLE = """\
   python -m latent_rl.solve runs/sudoku-4x4-pi-0 321...32.12.23.1
@@ -60,7 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in ("png", "gif"):
         if getattr(options, name) is not None and len(boards) > 1:
             raise UserError(f"--{name} draws one puzzle, got {len(boards)}")
-    steps = options.steps or config.env.max_steps
+    steps = options.steps or config.evaluation_steps
+    cli.refuse_for_deduction(trained, options)
+    if config.env.state == "candidates":
+        _deduce(trained, config, puzzle, boards, steps, options)
+        return
     name = cli.chosen_rule(options, trained)
     rule = stopping_rule(name, trained, puzzle, options.halt_threshold)
     means = {"has_continue_value": has_continue_value(trained)}
@@ -96,6 +104,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 MOST_BYTES = 1_000_000
+
+
+def _deduce(
+    trained: TrainedModel, config: Config, puzzle: Puzzle, boards: list[Tensor], steps: int, options: argparse.Namespace
+) -> None:
+    """Solve by deduction, and show deductions, branches and restarts as they come."""
+    from rich.console import Console
+
+    from latent_rl.measuring import trace_deduction
+    from latent_rl.reporting.deduction import as_dict, in_words, trajectory, verdict
+    from latent_rl.reporting.style import save
+    from latent_rl.training import build_deduction
+
+    if options.gif is not None:
+        raise UserError("--gif animates recursion over latents; --png draws deductions")
+    console = Console(stderr=str(options.json) == "-", highlight=False, soft_wrap=True)
+    results = []
+    for board in boards:
+        trace = trace_deduction(trained.reasoner, puzzle, board, build_deduction(config), steps)
+        nothing = board.new_zeros(puzzle.seq_len)
+        console.print(f"{puzzle.name}, the puzzle", markup=False)
+        console.print(puzzle.renderer.text(board, board, nothing))
+        for number, step in enumerate(trace.steps, start=1):
+            console.print(f"step {number}: {in_words(puzzle, step)}", markup=False)
+        if trace.full:
+            console.print(puzzle.renderer.text(board, trace.answer, board != trace.answer))
+        console.print(f"{verdict(puzzle, trace)}\n")
+        results.append(as_dict(puzzle, board, trace))
+    if len(boards) > 1:
+        console.print(f"{sum(result['solved'] for result in results)} of {len(boards)} puzzles solved")
+    if options.png is not None:
+        save(trajectory(puzzle, board, None, trace), options.png)
+    found = {"checkpoint": str(trained.path), "puzzle": puzzle.name, "steps": steps, "results": results}
+    cli.write_json(options.json, found)
 
 
 def _text(argument: str | None, file: Path | None) -> str:

@@ -221,17 +221,16 @@ def validate(run: Run, tracker: NullTracker, progress: Progress, puzzles: int | 
 def measure(run: Run, split: Split, puzzles: int | None = None) -> Evaluation:
     """Measure the averaged weights on the first `puzzles` of a split (all of them if None), and remember it."""
     from latent_rl.envs import instances_of
-    from latent_rl.measuring import evaluate
+    from latent_rl.measuring import evaluate, evaluate_deduction
+    from latent_rl.training import build_deduction
 
-    found = evaluate(
-        run.learner.averaged_reasoner,
-        run.puzzle,
-        instances_of(run.puzzle, split)[:puzzles],
-        max_steps=run.config.env.max_steps,
-        batch_size=run.config.evaluation.batch_size,
-        ledger=run.ledger,
-        halting=run.halting.rule,
-    )
+    config, instances = run.config, instances_of(run.puzzle, split)[:puzzles]
+    what = (run.learner.averaged_reasoner, run.puzzle, instances)
+    how = {"max_steps": config.evaluation_steps, "batch_size": config.evaluation.batch_size, "ledger": run.ledger}
+    if config.env.state == "candidates":
+        found = evaluate_deduction(*what, build_deduction(config), **how)
+    else:
+        found = evaluate(*what, **how, halting=run.halting.rule)
     run.history.add(run.spent, found, split)
     return found
 

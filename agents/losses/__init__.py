@@ -3,6 +3,7 @@
 from latent_rl.agents.losses.answer_policy import AnswerPolicyLoss
 from latent_rl.agents.losses.base import RecursionLoss
 from latent_rl.agents.losses.continue_value import ContinueValueLoss
+from latent_rl.agents.losses.deduction import ConflictLoss, KeepLoss, SymbolLoss, answer_lost
 from latent_rl.agents.losses.givens import GivensLoss
 from latent_rl.agents.losses.policy_improvement import PolicyImprovementLoss
 from latent_rl.agents.losses.return_value import ReturnHead, ReturnValueLoss
@@ -17,6 +18,9 @@ LOSSES: dict[str, type[RecursionLoss]] = {
     "solved": SolvedValueLoss,
     "return": ReturnValueLoss,
     "continue": ContinueValueLoss,
+    "keep": KeepLoss,
+    "symbol": SymbolLoss,
+    "conflict": ConflictLoss,
 }
 """Losses by the name that `loss.terms` of a configuration gives them, in the order in which they are summed."""
 
@@ -33,13 +37,17 @@ def loss_class(name: str) -> type[RecursionLoss]:
 __all__ = [
     "LOSSES",
     "AnswerPolicyLoss",
+    "ConflictLoss",
     "ContinueValueLoss",
     "GivensLoss",
+    "KeepLoss",
     "PolicyImprovementLoss",
     "RecursionLoss",
     "ReturnHead",
     "ReturnValueLoss",
     "SolvedValueLoss",
+    "SymbolLoss",
+    "answer_lost",
     "count_right",
     "loss_class",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from tensordict import TensorDictBase
 from tensordict.utils import NestedKey
@@ -17,12 +17,17 @@ from latent_rl.agents.options import check_options
 
 _STEP = "RecursionPolicy writes it when it takes a step, with the graph if one is kept, and when it replays one"
 _SAMPLED = "RecursionPolicy writes it if it samples answers (answers.group)"
+_DEDUCED = "DeductionPolicy writes it, with the graph, when it takes a step over candidates (env.state=candidates)"
 _JUDGE = "GroupJudge writes it, of answers that were sampled (answers.group)"
 _WRITERS = {
     "logits": _STEP,
     "q": _STEP,
+    "keep": "DeductionPolicy writes it (env.state=candidates)",
     "answer": _STEP,
     "next_y": _STEP,
+    "keep_logits": _DEDUCED,
+    "symbol_logits": _DEDUCED,
+    "conflict_logits": _DEDUCED,
     "free": _JUDGE,
     "group_worth": _JUDGE,
     "group_solved": _JUDGE,
@@ -48,7 +53,12 @@ class RecursionLoss(LossModule):
 
     The parameters that a loss is given are used as they are: there is no second, functional set, because nothing here
     is trained against a lagging copy.
+
+    Attributes:
+        state: what the steps that it reads carry on, `"latents"` or `"candidates"`, as `env.state` has it.
     """
+
+    state: ClassVar[Literal["latents", "candidates"]] = "latents"
 
     @classmethod
     def from_reasoner(

@@ -1,6 +1,7 @@
 """The recursive reasoner: the shared network, and what surrounds it."""
 
 from latent_rl.agents.network.blocks import Linear
+from latent_rl.agents.network.candidates import CandidateReasoner, DeductionOutput, make_reasoner
 from latent_rl.agents.network.puzzle_embedding import (
     TABLE,
     PuzzleEmbedding,
@@ -12,6 +13,8 @@ from latent_rl.agents.network.puzzle_embedding import (
 from latent_rl.agents.network.reasoner import ReasonerConfig, RecursiveReasoner, StepOutput
 
 __all__ = [
+    "CandidateReasoner",
+    "DeductionOutput",
     "Linear",
     "PuzzleEmbedding",
     "ReasonerConfig",
@@ -21,5 +24,6 @@ __all__ = [
     "TABLE",
     "compact_state",
     "load_compact_state",
+    "make_reasoner",
     "state_shapes",
 ]

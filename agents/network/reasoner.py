@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,7 @@ class ReasonerConfig:
         inner_updates: updates of `z` in a cycle (n), before the one of `y`.
         feed: `"puzzle"`: every step sees the puzzle; `"answer"`: from the second step on the network is fed its own
             last answer instead, as the official DIS code does.
+        state: what is carried from step to step, `"latents"`, or `"candidates"` (`CandidateReasoner`).
     """
 
     vocab_size: int
@@ -59,6 +60,7 @@ class ReasonerConfig:
     cycles: int = 3
     inner_updates: int = 6
     feed: Literal["puzzle", "answer"] = "puzzle"
+    state: Literal["latents", "candidates"] = "latents"
 
     @property
     def length(self) -> int:
@@ -67,7 +69,9 @@ class ReasonerConfig:
 
     @property
     def passes_per_step(self) -> int:
-        """Network passes of one recursion step, `T (n + 1)`. For planning; the ledger counts the real ones."""
+        """Network passes of one recursion step, `T (n + 1)`; `n` over candidates. The ledger counts the real ones."""
+        if self.state == "candidates":
+            return self.inner_updates
         return self.cycles * (self.inner_updates + 1)
 
 
@@ -86,6 +90,11 @@ class StepOutput(NamedTuple):
     logits: Tensor
     q: Tensor
 
+    @property
+    def readouts(self) -> dict[str, Tensor]:
+        """What losses learn from, by the keys that they read."""
+        return {"logits": self.logits, "q": self.q}
+
 
 class RecursiveReasoner(nn.Module):
     """A shared network and what surrounds it: embeddings, initial latents, output head and q head.
@@ -94,9 +103,11 @@ class RecursiveReasoner(nn.Module):
 
     Attributes:
         autocast_dtype: compute recursion steps under autocast to this type; None (the default) leaves float32.
+        step_keys: what `step` takes, as observations name it.
     """
 
     autocast_dtype: torch.dtype | None = None
+    step_keys: ClassVar[tuple[str, ...]] = ("inputs", "puzzle_id", "y", "z", "step")
 
     def __init__(self, config: ReasonerConfig) -> None:
         super().__init__()

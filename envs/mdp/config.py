@@ -1,4 +1,4 @@
-"""What the decision process is told beside its puzzle: one value, which both faces take."""
+"""What a decision process is told beside its puzzle: one value, which both of its faces take."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ class Reasoner(Protocol):
     config: NetworkShape
     initial_y: Tensor
     initial_z: Tensor
+
+
+def _check_minima(config: object, minima: dict[str, int]) -> None:
+    for name, minimum in minima.items():
+        if getattr(config, name) < minimum:
+            raise ValueError(f"{name} must be at least {minimum}, got {getattr(config, name)}")
 
 
 @dataclass(frozen=True, eq=False)  # tensors have no single truth value to compare by
@@ -57,9 +63,7 @@ class MDPConfig:
     initial_latents: tuple[Tensor, Tensor] | None = None
 
     def __post_init__(self) -> None:
-        for name, minimum in {"width": 1, "positions": 0, "max_steps": 1, "passes_per_step": 1}.items():
-            if getattr(self, name) < minimum:
-                raise ValueError(f"{name} must be at least {minimum}, got {getattr(self, name)}")
+        _check_minima(self, {"width": 1, "positions": 0, "max_steps": 1, "passes_per_step": 1})
         if not 0.0 <= self.terminate_on_solved <= 1.0:
             raise ValueError(f"terminate_on_solved is a share of episodes, in [0, 1]; got {self.terminate_on_solved}")
 
@@ -71,31 +75,87 @@ class MDPConfig:
             width=shape.width,
             positions=shape.puzzle_positions,
             passes_per_step=shape.passes_per_step,
-            initial_latents=(reasoner.initial_y, reasoner.initial_z),
+            **cls.beginning(reasoner),
             **others,
         )
 
+    @staticmethod
+    def beginning(reasoner: Reasoner) -> dict[str, Any]:
+        """The fields that say how episodes of a reasoner begin: its initial latents."""
+        return {"initial_latents": (reasoner.initial_y, reasoner.initial_z)}
 
-def split_options(config: MDPConfig | None, options: dict[str, Any]) -> tuple[MDPConfig, dict[str, Any]]:
-    """Tell a face's keywords apart: `config` with those that are its fields, and the rest, which are the puzzle's.
+
+class Deducer(Protocol):
+    """A reasoner over candidates as its decision process sees it; `possible` is bool `[V, V]`."""
+
+    config: NetworkShape
+    possible: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class CandidateConfig:
+    """The decision process over candidates, apart from its puzzle.
+
+    Attributes:
+        max_steps: deduction steps after which an episode is truncated, those of all restarts together.
+        passes_per_step: network passes that one deduction step costs.
+        reward: callable `(before, after, passes) -> float32 [B]`, see `Reward`; the `quality` of a standing is here the
+            share of the surplus candidates that are gone.
+        possible: bool `[V, V]`, which symbols a cell can turn out to hold, by the token that was given for it; None
+            for what the training puzzles say, see `possible_symbols`.
 
     Raises:
         ValueError: if a number is out of range.
     """
-    own = {field.name: options[field.name] for field in fields(MDPConfig) if field.name in options}
-    return replace(config or MDPConfig(), **own), {name: options[name] for name in options if name not in own}
+
+    max_steps: int = 64
+    passes_per_step: int = 8
+    reward: Callable[[Standing, Standing, int], Tensor] = Reward()
+    possible: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        _check_minima(self, {"max_steps": 1, "passes_per_step": 1})
+
+    @classmethod
+    def of_reasoner(cls, reasoner: Deducer, **others: Any) -> CandidateConfig:
+        """The decision process that a reasoner acts in: its passes, and the symbols that it takes for possible."""
+        return cls(passes_per_step=reasoner.config.passes_per_step, **cls.beginning(reasoner), **others)
+
+    @staticmethod
+    def beginning(reasoner: Deducer) -> dict[str, Any]:
+        """The fields that say how episodes of a reasoner begin: the symbols that it takes for possible."""
+        return {"possible": reasoner.possible}
 
 
-def shows_fields(init: Callable[..., None]) -> Callable[..., None]:
-    """Write the fields of `MDPConfig` into the signature of a face that takes them among its `**options`.
+def split_options(config: Any, options: dict[str, Any], kind: type = MDPConfig) -> tuple[Any, dict[str, Any]]:
+    """Tell a face's keywords apart: `config` with those that are its fields, and the rest, which are the puzzle's.
 
-    So `help` and editors show them with their defaults, which stand in `MDPConfig` alone.
+    Args:
+        config: an `MDPConfig` or `CandidateConfig`; None for one of defaults.
+        options: the keywords.
+        kind: which of the two it is.
+
+    Raises:
+        ValueError: if a number is out of range.
     """
-    signature = inspect.signature(init)
-    *before, options = signature.parameters.values()
-    shown = [
-        inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
-        for field in fields(MDPConfig)
-    ]
-    init.__signature__ = signature.replace(parameters=[*before, *shown, options])
-    return init
+    own = {field.name: options[field.name] for field in fields(kind) if field.name in options}
+    return replace(config or kind(), **own), {name: options[name] for name in options if name not in own}
+
+
+def shows_fields(kind: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Write the fields of a configuration into the signature of a face that takes them among its `**options`.
+
+    So `help` and editors show them with their defaults, which stand in the configuration alone.
+    """
+
+    def show(init: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(init)
+        *before, options = signature.parameters.values()
+        shown = [
+            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type)
+            for field in fields(kind)
+        ]
+        init.__signature__ = signature.replace(parameters=[*before, *shown, options])
+        return init
+
+    return show

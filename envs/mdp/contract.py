@@ -1,6 +1,7 @@
-"""The keys of the decision process: one table, from which spaces, specs, checks and saved states are made.
+"""The keys of the decision processes: a table for each, from which spaces, specs, checks and saved states are made.
 
-A new key is a line here and, if it is not part of an action, a field of `dynamics.State`, which holds its value.
+A new key is a line here and, if it is not part of an action, a field of `dynamics.State` or
+`candidates.CandidateState`, which hold its value.
 """
 
 from __future__ import annotations
@@ -102,9 +103,28 @@ In shapes and limits: `L` cells, `P` puzzle-embedding positions in front of them
 """
 
 
-def names(role: Role) -> tuple[str, ...]:
+CANDIDATE_KEYS: dict[str, Key] = {
+    key.name: key
+    for key in (
+        KEYS["inputs"],
+        KEYS["puzzle_id"],
+        Key("candidates", "observed", ("L", "V"), torch.bool, Flag()),
+        Key("given", "observed", ("L",), torch.bool, Flag()),
+        KEYS["step"],
+        Key("restarts", "observed", (), torch.int64, Below("max_steps + 1")),
+        *(KEYS[name] for name in ("solution", "solved", "quality", "violations", "episode_seed")),
+        Key("keep", "action", ("L", "V"), torch.bool, Flag()),
+        # One more than there are cells: the last number is no cell.
+        Key("branch_cell", "action", (), torch.int64, Below("L + 1")),
+        Key("branch_symbol", "action", (), torch.int64, _TOKEN),
+    )
+}
+"""The table of the decision process over candidates, likewise."""
+
+
+def names(role: Role, table: Mapping[str, Key] = KEYS) -> tuple[str, ...]:
     """The names of the keys with a role, in the table's order."""
-    return tuple(key.name for key in KEYS.values() if key.role == role)
+    return tuple(key.name for key in table.values() if key.role == role)
 
 
 OBSERVATION_KEYS = names("observed")

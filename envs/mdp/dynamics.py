@@ -7,8 +7,11 @@ of an episode is written here, once. Nothing here keeps state, draws a random nu
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,13 +25,47 @@ TRUNCATED_NORMAL_BOUND = 2.3
 """Largest entry of TRM's initial latents: a normal cut at 2 and divided by its standard deviation, 0.88."""
 
 
+class Episodes:
+    """Where the `B` episodes of a batch are: a dataclass of tensors, called as the keys of its `table` are."""
+
+    table: ClassVar[Mapping[str, Key]]
+
+    @property
+    def observation(self) -> dict[str, Tensor]:
+        """What a policy may see."""
+        return {name: getattr(self, name) for name in names("observed", self.table)}
+
+    @property
+    def info(self) -> dict[str, Tensor]:
+        """What only losses and metrics may see."""
+        return {name: getattr(self, name) for name in names("privileged", self.table)}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every field by its name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def of_rows(self, rows: Tensor) -> Episodes:
+        """The state of some of the episodes: `rows` are indices or a mask."""
+        return type(self)(**{name: value[rows] for name, value in self.tensors().items()})
+
+    def with_rows(self, rows: Tensor, fresh: Episodes) -> Episodes:
+        """A new state whose `rows` (int64 `[K]`) are those of `fresh` (a batch of `K`), in new tensors.
+
+        Out of place, because the old tensors have been handed out as observations and a collector may hold them.
+        """
+        replacement = fresh.tensors()
+        return type(self)(**{name: old.index_copy(0, rows, replacement[name]) for name, old in self.tensors().items()})
+
+
 @dataclass(frozen=True)
-class State:
+class State(Episodes):
     """Where the `B` episodes of a batch are: the observed and privileged keys of the contract, and the current answer.
 
     Every field is called as its key is in `contract.KEYS`, which says its dtype and its shape behind `[B]`. Before the
     first step, `answer` is the inputs themselves.
     """
+
+    table = KEYS
 
     inputs: Tensor
     solution: Tensor
@@ -43,41 +80,48 @@ class State:
     episode_seed: Tensor
     ends_when_solved: Tensor
 
-    @property
-    def observation(self) -> dict[str, Tensor]:
-        """What a policy may see."""
-        return {name: getattr(self, name) for name in names("observed")}
-
-    @property
-    def info(self) -> dict[str, Tensor]:
-        """What only losses and metrics may see."""
-        return {name: getattr(self, name) for name in names("privileged")}
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Every field by its name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    def with_rows(self, rows: Tensor, fresh: State) -> State:
-        """A new state whose `rows` (int64 `[K]`) are those of `fresh` (a batch of `K`), in new tensors.
-
-        Out of place, because the old tensors have been handed out as observations and a collector may hold them.
-        """
-        replacement = fresh.tensors()
-        return State(**{name: old.index_copy(0, rows, replacement[name]) for name, old in self.tensors().items()})
-
 
 @dataclass(frozen=True)
 class Transition:
     """What a step leads to: the next state, reward float32 `[B]`, terminated and truncated bool `[B]`."""
 
-    state: State
+    state: Episodes
     reward: Tensor
     terminated: Tensor
     truncated: Tensor
 
 
+class Rules(ABC):
+    """What the dynamics of both decision processes share: their keys in the sizes of a puzzle.
+
+    Attributes:
+        state_type: of the states; its `table` are the keys.
+        puzzle: holds the rule that says what is solved.
+        device: where everything is kept and computed.
+    """
+
+    state_type: ClassVar[type[Episodes]]
+    puzzle: Puzzle
+    device: torch.device
+
+    @property
+    @abstractmethod
+    def sizes(self) -> Sizes:
+        """What the symbols of the contract stand for here."""
+
+    @cached_property
+    def keys(self) -> dict[str, Key]:
+        """The contract's keys by name, in the sizes of this puzzle and configuration."""
+        sizes = self.sizes
+        return {name: key.sized(sizes) for name, key in self.state_type.table.items()}
+
+    def keys_of(self, role: Role) -> list[Key]:
+        """The keys with a role, in the contract's order."""
+        return [key for key in self.keys.values() if key.role == role]
+
+
 @dataclass(frozen=True)
-class Dynamics:
+class Dynamics(Rules):
     """The rules of the decision process for one puzzle.
 
     Attributes:
@@ -87,10 +131,17 @@ class Dynamics:
         initial_z: float32 `[P + L, D]`, where `z` starts.
     """
 
+    state_type = State
+
     puzzle: Puzzle
     config: MDPConfig
     initial_y: Tensor
     initial_z: Tensor
+
+    @property
+    def device(self) -> torch.device:
+        """Where everything is kept and computed."""
+        return self.initial_y.device
 
     @property
     def latent_shape(self) -> tuple[int, int]:
@@ -120,16 +171,6 @@ class Dynamics:
             "-bound": -self.latent_bound,
             "bound": self.latent_bound,
         }
-
-    @cached_property
-    def keys(self) -> dict[str, Key]:
-        """The contract's keys by name, in the sizes of this puzzle and configuration."""
-        sizes = self.sizes
-        return {name: key.sized(sizes) for name, key in KEYS.items()}
-
-    def keys_of(self, role: Role) -> list[Key]:
-        """The keys with a role, in the contract's order."""
-        return [key for key in self.keys.values() if key.role == role]
 
     def start(self, instances: Instances, episode_seed: Tensor) -> State:
         """The first state of episodes on `instances` (`B` of them), with seeds int64 `[B]`."""

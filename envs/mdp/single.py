@@ -1,4 +1,4 @@
-"""The single face of the decision process: a `gymnasium.Env` over numpy, a batch of one."""
+"""The single faces of the decision processes: a `gymnasium.Env` over numpy, a batch of one."""
 
 from __future__ import annotations
 
@@ -15,12 +15,101 @@ from torch import Tensor
 from latent_rl.envs.making import make_puzzle
 from latent_rl.envs.mdp.config import MDPConfig, shows_fields, split_options
 from latent_rl.envs.mdp.contract import gymnasium_space
-from latent_rl.envs.mdp.dynamics import Dynamics, State, make_dynamics
+from latent_rl.envs.mdp.dynamics import Episodes, Rules, make_dynamics
 from latent_rl.envs.mdp.sampler import Sampler
 from latent_rl.envs.puzzle import Puzzle, Split
 
 
-class LatentRecursionEnv(gymnasium.Env):
+class SingleEnv(gymnasium.Env):
+    """One episode of a decision process over numpy, a batch of one: what both single faces share.
+
+    Attributes:
+        config_type: of what the process is told beside its puzzle.
+        make_dynamics: makes the rules from a puzzle, such a configuration and a device.
+    """
+
+    config_type: ClassVar[type]
+    make_dynamics: ClassVar[Callable[..., Any]]
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 2}
+
+    def __init__(
+        self,
+        puzzle: Puzzle | Callable[..., Puzzle] | str,
+        *,
+        config: Any = None,
+        split: Split = "train",
+        render_mode: str | None = None,
+        **options: Any,
+    ) -> None:
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"unknown render_mode {render_mode!r}; known: None, 'ansi'")
+        device = torch.device("cpu")
+        config, puzzle_options = split_options(config, options, self.config_type)
+        self.puzzle = make_puzzle(puzzle, **puzzle_options)
+        self.render_mode = render_mode
+        self.dynamics = self.make_dynamics(self.puzzle, config, device)
+        self.observation_space = observation_space(self.dynamics)
+        self.action_space = action_space(self.dynamics)
+        self._sampler = Sampler(self.puzzle, split, device)
+        self._seeded = False
+        self._state: Episodes | None = None
+        self._ended = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Start an episode; `options["index"]` picks the instance of the split.
+
+        Raises:
+            ValueError: on an unknown option or an index out of range.
+        """
+        super().reset(seed=seed)
+        options = check_options(options, {"index"})
+        if seed is not None or not self._seeded:
+            self._sampler.seed(seed_from(self.np_random))
+            self._seeded = True
+        if "index" in options:
+            self._state = self.dynamics.start(*self._sampler.pick(options["index"], 1))
+        else:
+            self._state = self.dynamics.start(*self._sampler.draw(1))
+        self._ended = False
+        return _single(self._state.observation), _single(self._state.info)
+
+    def step(self, action: dict[str, Any]) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
+        """Take one recursion step.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first `reset` and after the end of an episode.
+            ValueError: if a part of the action has a wrong shape.
+        """
+        if self._state is None or self._ended:
+            raise gymnasium.error.ResetNeeded("call reset() before step(): no episode is running")
+        # Copies, because callers may reuse their arrays.
+        batch = {key: torch.as_tensor(np.array(value)[None]) for key, value in action.items()}
+        transition = self.dynamics.step(self._state, **check_action(batch, self.dynamics, 1))
+        self._state = transition.state
+        terminated, truncated = bool(transition.terminated), bool(transition.truncated)
+        self._ended = terminated or truncated
+        return (
+            _single(self._state.observation),
+            float(transition.reward),
+            terminated,
+            truncated,
+            _single(self._state.info),
+        )
+
+    def render(self) -> str | None:
+        """The puzzle beside the current answer, as text, if `render_mode` is `"ansi"`."""
+        if self.render_mode is None:
+            gymnasium.logger.warn('render() draws nothing without a render mode: make(id, render_mode="ansi")')
+            return None
+        if self._state is None:
+            raise gymnasium.error.ResetNeeded("call reset() before render(): there is no puzzle yet")
+        return render_state(self.dynamics, self._state, row=0)
+
+
+class LatentRecursionEnv(SingleEnv):
     """One puzzle, answered by applying a tiny network again and again to its own latents.
 
     ## Description
@@ -110,9 +199,10 @@ class LatentRecursionEnv(gymnasium.Env):
     - v0: initial version.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 2}
+    config_type = MDPConfig
+    make_dynamics = staticmethod(make_dynamics)
 
-    @shows_fields
+    @shows_fields(MDPConfig)
     def __init__(
         self,
         puzzle: Puzzle | Callable[..., Puzzle] | str,
@@ -122,74 +212,10 @@ class LatentRecursionEnv(gymnasium.Env):
         render_mode: str | None = None,
         **options: Any,
     ) -> None:
-        if render_mode not in (None, *self.metadata["render_modes"]):
-            raise ValueError(f"unknown render_mode {render_mode!r}; known: None, 'ansi'")
-        device = torch.device("cpu")
-        config, puzzle_options = split_options(config, options)
-        self.puzzle = make_puzzle(puzzle, **puzzle_options)
-        self.render_mode = render_mode
-        self.dynamics = make_dynamics(self.puzzle, config, device)
-        self.observation_space = observation_space(self.dynamics)
-        self.action_space = action_space(self.dynamics)
-        self._sampler = Sampler(self.puzzle, split, device)
-        self._seeded = False
-        self._state: State | None = None
-        self._ended = False
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Start an episode; `options["index"]` picks the instance of the split.
-
-        Raises:
-            ValueError: on an unknown option or an index out of range.
-        """
-        super().reset(seed=seed)
-        options = check_options(options, {"index"})
-        if seed is not None or not self._seeded:
-            self._sampler.seed(seed_from(self.np_random))
-            self._seeded = True
-        if "index" in options:
-            self._state = self.dynamics.start(*self._sampler.pick(options["index"], 1))
-        else:
-            self._state = self.dynamics.start(*self._sampler.draw(1))
-        self._ended = False
-        return _single(self._state.observation), _single(self._state.info)
-
-    def step(self, action: dict[str, Any]) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """Take one recursion step.
-
-        Raises:
-            gymnasium.error.ResetNeeded: before the first `reset` and after the end of an episode.
-            ValueError: if a part of the action has a wrong shape.
-        """
-        if self._state is None or self._ended:
-            raise gymnasium.error.ResetNeeded("call reset() before step(): no episode is running")
-        # Copies, because callers may reuse their arrays.
-        batch = {key: torch.as_tensor(np.array(value)[None]) for key, value in action.items()}
-        transition = self.dynamics.step(self._state, **check_action(batch, self.dynamics, 1))
-        self._state = transition.state
-        terminated, truncated = bool(transition.terminated), bool(transition.truncated)
-        self._ended = terminated or truncated
-        return (
-            _single(self._state.observation),
-            float(transition.reward),
-            terminated,
-            truncated,
-            _single(self._state.info),
-        )
-
-    def render(self) -> str | None:
-        """The puzzle beside the current answer, as text, if `render_mode` is `"ansi"`."""
-        if self.render_mode is None:
-            gymnasium.logger.warn('render() draws nothing without a render mode: make(id, render_mode="ansi")')
-            return None
-        if self._state is None:
-            raise gymnasium.error.ResetNeeded("call reset() before render(): there is no puzzle yet")
-        return render_state(self.dynamics, self._state, row=0)
+        super().__init__(puzzle, config=config, split=split, render_mode=render_mode, **options)
 
 
-def render_state(dynamics: Dynamics, state: State, row: int) -> str:
+def render_state(dynamics: Rules, state: Episodes, row: int) -> str:
     """One episode of a batch as text: a heading, then the puzzle and the current answer side by side."""
     boards = [dynamics.puzzle.render(tokens[row]).splitlines() for tokens in (state.inputs, state.answer)]
     indent = max(len(line) for line in boards[0])
@@ -200,17 +226,17 @@ def render_state(dynamics: Dynamics, state: State, row: int) -> str:
     return "\n".join([heading, *lines])
 
 
-def observation_space(dynamics: Dynamics) -> spaces.Dict:
+def observation_space(dynamics: Rules) -> spaces.Dict:
     """Space of one episode's observations."""
     return gymnasium_space(dynamics.keys_of("observed"))
 
 
-def action_space(dynamics: Dynamics) -> spaces.Dict:
+def action_space(dynamics: Rules) -> spaces.Dict:
     """Space of one episode's actions."""
     return gymnasium_space(dynamics.keys_of("action"))
 
 
-def check_action(action: dict[str, Tensor], dynamics: Dynamics, batch: int) -> dict[str, Tensor]:
+def check_action(action: dict[str, Tensor], dynamics: Rules, batch: int) -> dict[str, Tensor]:
     """The parts of a batch of actions in the types and on the device of the dynamics, detached.
 
     A tensor that is already right is passed on without a copy.
@@ -222,7 +248,7 @@ def check_action(action: dict[str, Tensor], dynamics: Dynamics, batch: int) -> d
     for key in dynamics.keys_of("action"):
         if key.name not in action:
             raise ValueError(f"the action lacks {key.name!r}; it has {', '.join(map(repr, action))}")
-        value = torch.as_tensor(action[key.name], dtype=key.dtype, device=dynamics.initial_y.device).detach()
+        value = torch.as_tensor(action[key.name], dtype=key.dtype, device=dynamics.device).detach()
         shape = (batch, *key.shape)
         if value.shape != shape:
             raise ValueError(f"the action's {key.name!r} has shape {list(value.shape)}, expected {list(shape)}")

@@ -1,4 +1,4 @@
-"""The batched face of the decision process: a `gymnasium.vector.VectorEnv` over torch tensors."""
+"""The batched faces of the decision processes: a `gymnasium.vector.VectorEnv` over torch tensors."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from torch import Tensor
 
 from latent_rl.envs.making import make_puzzle
 from latent_rl.envs.mdp.config import MDPConfig, shows_fields, split_options
-from latent_rl.envs.mdp.dynamics import State, make_dynamics
+from latent_rl.envs.mdp.dynamics import Episodes, make_dynamics
 from latent_rl.envs.mdp.sampler import Sampler
 from latent_rl.envs.mdp.single import (
-    LatentRecursionEnv,
+    SingleEnv,
     action_space,
     check_action,
     check_options,
@@ -31,8 +31,8 @@ _NAMES_BEFORE = {"solutions": "solution", "puzzle_ids": "puzzle_id", "answers": 
 """Fields of a state as checkpoints of version 0.1.0 name them."""
 
 
-class LatentRecursionVectorEnv(VectorEnv):
-    """`num_envs` episodes of `LatentRecursionEnv`, whose docstring is the manual, stepped together.
+class BatchEnv(VectorEnv):
+    """Episodes of a decision process over torch tensors, stepped together: what both vector faces share.
 
     What differs from a vector of single environments:
 
@@ -46,30 +46,27 @@ class LatentRecursionVectorEnv(VectorEnv):
       copy, so whoever made them must not modify them either.
     - `state_dict` and `load_state_dict` save and restore running episodes bit for bit.
 
-    Args:
-        puzzle: as in `LatentRecursionEnv`, and so are all arguments not listed here.
-        num_envs: episodes in the batch.
-        device: where everything is kept and computed.
-
-    Raises:
-        PuzzleError: for an unknown option of the puzzle or bad data.
-        ValueError: for a size out of range.
+    Attributes:
+        config_type: of what the process is told beside its puzzle.
+        make_dynamics: makes the rules from a puzzle, such a configuration and a device.
     """
 
+    config_type: ClassVar[type]
+    make_dynamics: ClassVar[Callable[..., Any]]
+
     metadata: ClassVar[dict[str, Any]] = {
-        **LatentRecursionEnv.metadata,
+        **SingleEnv.metadata,
         "autoreset_mode": AutoresetMode.DISABLED,
     }
     autoreset_mode = AutoresetMode.DISABLED  # where TorchRL looks for it
 
-    @shows_fields
     def __init__(
         self,
         puzzle: Puzzle | Callable[..., Puzzle] | str,
         *,
         num_envs: int,
         device: torch.device | str = "cpu",
-        config: MDPConfig | None = None,
+        config: Any = None,
         split: Split = "train",
         render_mode: str | None = None,
         **options: Any,
@@ -81,16 +78,16 @@ class LatentRecursionVectorEnv(VectorEnv):
         self.num_envs = num_envs
         self.device = torch.device(device)
         self.render_mode = render_mode
-        config, puzzle_options = split_options(config, options)
+        config, puzzle_options = split_options(config, options, self.config_type)
         self.puzzle = make_puzzle(puzzle, **puzzle_options)
-        self.dynamics = make_dynamics(self.puzzle, config, self.device)
+        self.dynamics = self.make_dynamics(self.puzzle, config, self.device)
         self.single_observation_space = observation_space(self.dynamics)
         self.single_action_space = action_space(self.dynamics)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._sampler = Sampler(self.puzzle, split, self.device)
         self._seeded = False
-        self._state: State | None = None
+        self._state: Episodes | None = None
         self._restored = False
 
     def reset(
@@ -171,13 +168,8 @@ class LatentRecursionVectorEnv(VectorEnv):
         Raises:
             ValueError: if the state was saved with other shapes, other instances or on another kind of device.
         """
-        episodes = {_NAMES_BEFORE.get(name, name): value for name, value in state["episodes"].items()}
-        if "ends_when_solved" not in episodes and "episode_seed" in episodes:  # saved before there was such a key
-            episodes["ends_when_solved"] = self.dynamics.ends_when_solved(episodes["episode_seed"])
-        if "violations" not in episodes and {"inputs", "answer", "solution"} <= episodes.keys():
-            texts = (episodes[name] for name in ("inputs", "answer", "solution"))
-            episodes["violations"] = self.dynamics.standing(*texts).violations
-        names = {field.name for field in fields(State)}
+        episodes = self._of_today(state["episodes"])
+        names = {field.name for field in fields(self.dynamics.state_type)}
         if episodes.keys() != names:
             different = ", ".join(sorted(episodes.keys() ^ names))
             raise ValueError(f"the saved episodes do not fit this environment: they hold other keys ({different})")
@@ -189,27 +181,31 @@ class LatentRecursionVectorEnv(VectorEnv):
                     f"expected {list(expected)}"
                 )
         self._sampler.load_state_dict(state["sampler"])
-        self._state = State(**{name: value.to(self.device) for name, value in episodes.items()})
+        self._state = self.dynamics.state_type(**{name: value.to(self.device) for name, value in episodes.items()})
         self._seeded = True
         self._restored = True
 
-    def start_from(self, initial_y: Tensor, initial_z: Tensor) -> None:
-        """Let new episodes begin with these latents, each float32 `[D]` or `[P + L, D]`; running ones go on.
+    def start_from(self, reasoner: Any) -> None:
+        """Let new episodes begin as they do for a reasoner; running ones go on.
 
-        A network whose weights were loaded after the environment was made has other ones than the environment knows.
+        A network whose weights were loaded after the environment was made begins otherwise than the environment knows.
 
         Raises:
             ValueError: if a shape does not fit.
         """
-        config = replace(self.dynamics.config, initial_latents=(initial_y, initial_z))
-        self.dynamics = make_dynamics(self.puzzle, config, self.device)
+        config = replace(self.dynamics.config, **self.config_type.beginning(reasoner))
+        self.dynamics = self.make_dynamics(self.puzzle, config, self.device)
 
-    def _start(self, count: int, options: dict[str, Any]) -> State:
+    def _of_today(self, episodes: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Saved episodes of any version under the names of today."""
+        return episodes
+
+    def _start(self, count: int, options: dict[str, Any]) -> Episodes:
         if "index" in options:
             return self.dynamics.start(*self._sampler.pick(options["index"], count))
         return self.dynamics.start(*self._sampler.draw(count))
 
-    def _restart_rows(self, mask: Tensor, options: dict[str, Any]) -> State:
+    def _restart_rows(self, mask: Tensor, options: dict[str, Any]) -> Episodes:
         if self._state is None:
             raise gymnasium.error.ResetNeeded("the first reset() starts every row: call it without a reset_mask")
         rows = mask.nonzero(as_tuple=True)[0]  # the one place that waits for the device
@@ -226,3 +222,46 @@ class LatentRecursionVectorEnv(VectorEnv):
                 f"options['reset_mask'] must be bool [{self.num_envs}], got {mask.dtype} {list(mask.shape)}"
             )
         return mask
+
+
+class LatentRecursionVectorEnv(BatchEnv):
+    """`num_envs` episodes of `LatentRecursionEnv`, whose docstring is the manual, stepped together.
+
+    `BatchEnv` says what differs from a vector of single environments.
+
+    Args:
+        puzzle: as in `LatentRecursionEnv`, and so are all arguments not listed here.
+        num_envs: episodes in the batch.
+        device: where everything is kept and computed.
+
+    Raises:
+        PuzzleError: for an unknown option of the puzzle or bad data.
+        ValueError: for a size out of range.
+    """
+
+    config_type = MDPConfig
+    make_dynamics = staticmethod(make_dynamics)
+
+    @shows_fields(MDPConfig)
+    def __init__(
+        self,
+        puzzle: Puzzle | Callable[..., Puzzle] | str,
+        *,
+        num_envs: int,
+        device: torch.device | str = "cpu",
+        config: MDPConfig | None = None,
+        split: Split = "train",
+        render_mode: str | None = None,
+        **options: Any,
+    ) -> None:
+        given = {"num_envs": num_envs, "device": device, "config": config, "split": split, "render_mode": render_mode}
+        super().__init__(puzzle, **given, **options)
+
+    def _of_today(self, episodes: dict[str, Tensor]) -> dict[str, Tensor]:
+        episodes = {_NAMES_BEFORE.get(name, name): value for name, value in episodes.items()}
+        if "ends_when_solved" not in episodes and "episode_seed" in episodes:  # saved before there was such a key
+            episodes["ends_when_solved"] = self.dynamics.ends_when_solved(episodes["episode_seed"])
+        if "violations" not in episodes and {"inputs", "answer", "solution"} <= episodes.keys():
+            texts = (episodes[name] for name in ("inputs", "answer", "solution"))
+            episodes["violations"] = self.dynamics.standing(*texts).violations
+        return episodes

@@ -29,6 +29,8 @@ from latent_rl.cli.stopping import (
     check_halting,
     check_search,
     chosen_rule,
+    refuse_deduction,
+    refuse_for_deduction,
     search_settings,
 )
 
@@ -51,6 +53,8 @@ __all__ = [
     "open_model",
     "output_folder",
     "progress_bar",
+    "refuse_deduction",
+    "refuse_for_deduction",
     "run_program",
     "search_settings",
     "split_numbers",

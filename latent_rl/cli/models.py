@@ -26,6 +26,7 @@ CHANGEABLE = (
     "env.options",
     "evaluation",
     "halting.ppo",
+    "deduction",
     "baseline_passes_per_puzzle",
     "baseline_run",
     "bf16",

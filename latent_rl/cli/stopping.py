@@ -88,6 +88,24 @@ def chosen_rule(options: argparse.Namespace, trained: TrainedModel) -> str:
     return "never" if trained.halting is None else "learned"
 
 
+def refuse_for_deduction(trained: TrainedModel, options: argparse.Namespace) -> None:
+    """Raise `UserError` if a model that deduces is asked for what only recursion over latents has."""
+    if trained.config.env.state != "candidates":
+        return
+    for name, value in (("halt", None), ("guidance", 1.0), ("trajectories", None), ("budget_passes", None)):
+        if getattr(options, name, value) != value:
+            raise UserError(
+                f"--{name.replace('_', '-')}: {trained.path} deduces (env.state=candidates): it stops when the "
+                "puzzle's rule confirms the answer, and begins anew where it was wrong; --steps is its limit"
+            )
+
+
+def refuse_deduction(trained: TrainedModel, what: str) -> None:
+    """Raise `UserError` if a model deduces, where only recursion over latents has `what`."""
+    if trained.config.env.state == "candidates":
+        raise UserError(f"{trained.path} deduces (env.state=candidates): {what}")
+
+
 def search_settings(options: argparse.Namespace, trained: TrainedModel, puzzle: Puzzle) -> Search | None:
     """The search that the arguments ask for, or None for a plain run.
 

@@ -51,6 +51,12 @@ _IDLE = (
         for key in ("temperature", "cross_entropy", "act", "memory")
     ),
     _Idle("answers.memory", _learns_without_search, "only targets search (scheme exit) learn from what is remembered"),
+    _Idle("deduction.", lambda config: config.env.state != "candidates", "it is of env.state=candidates"),
+    _Idle(
+        "env.terminate_on_solved",
+        lambda config: config.env.state == "candidates",
+        "over candidates a solved puzzle always ends its episode",
+    ),
     _Idle("halting.ppo.steps", lambda config: config.halting.rule != "learned", "it is of halting.rule=learned"),
     *(
         _Idle(f"collector.{key}", lambda config: config.collector.mode == "fused", "it is of collector.mode=replay")

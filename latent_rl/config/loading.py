@@ -57,13 +57,23 @@ def load_config(source: str = DEFAULT_PRESET, overrides: Sequence[str] = ()) -> 
         name = re.sub(r"-v\d+$", "", re.split(r"[:/]", puzzle_id)[-1]).lower()
     # The schema's own terms lie at the bottom: validation would give up all of them where a file names one.
     defaults = Config().model_dump(include={"loss": {"terms"}})
-    merged = merge(defaults, _read(scheme, folder="scheme", kind="scheme"), preset, changes, {"scheme": scheme})
+    recipe = _read(scheme, folder="scheme", kind="scheme")
+    merged = merge(defaults, recipe, _without_terms_of(recipe, preset), changes, {"scheme": scheme})
     if merged.get("name") is None:
         seed = merged.get("seed", Config.model_fields["seed"].default)
         merged["name"] = f"{name}-{Path(scheme).stem}-{seed}"
     config = validate(merged)
     _checked_name(config.name)
     return complete(config)
+
+
+def _without_terms_of(recipe: Mapping[str, Any], preset: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A preset without options of losses over latents, if a recipe over candidates has switched these off."""
+    if recipe.get("env", {}).get("state") != "candidates" or not isinstance(preset.get("loss"), Mapping):
+        return preset
+    off = {name for name, term in recipe.get("loss", {}).get("terms", {}).items() if term is None}
+    terms = {name: term for name, term in (preset["loss"].get("terms") or {}).items() if name not in off}
+    return {**preset, "loss": {**preset["loss"], "terms": terms}}
 
 
 def _checked_name(name: object) -> None:

@@ -62,10 +62,11 @@ class RewardConfig(Section):
 
 
 class EnvConfig(Section):
-    """The puzzle and the decision process over its latents."""
+    """The puzzle and the decision process over latents or candidates."""
 
     id: str = Field("latent_rl/Sudoku-v0", description="Gymnasium id, or my_package.my_module:MyPuzzle-v0")
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the puzzle's constructor")
+    state: Literal["latents", "candidates"] = Field("latents", description="what is carried from step to step")
     max_steps: Thousand = Field(6, description="recursion steps of an episode, N_sup")
     terminate_on_solved: Fraction = Field(0.0, description="share of training episodes that end once solved")
     reward: RewardConfig = RewardConfig()
@@ -102,6 +103,16 @@ class AnswersConfig(Section):
     cross_entropy: Literal["stablemax", "softmax"] = "softmax"
     act: Literal["sampled", "likeliest"] = Field("sampled", description="which answer of a step is its action")
     memory: Integer = Field(0, ge=0, le=1_000_000, description="puzzles whose best answer so far is remembered")
+
+
+class DeductionConfig(Section):
+    """How a step over candidates reads its logits; see latent_rl.agents.Deduction."""
+
+    keep_threshold: Fraction = Field(0.1, description="candidates less likely than this to be right go")
+    conflict_threshold: Fraction = Field(
+        0.5, description="states likelier than this to have lost the answer start anew"
+    )
+    temperature: Number = Field(1.0, gt=0.0, le=100.0, description="of the symbol that a branch tries")
 
 
 class LossTerm(Section):
@@ -204,13 +215,16 @@ class BudgetConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """How the model is measured, `max_steps` steps or to a learned stop, never to the answer key.
+    """How the model is measured, so many steps or to a learned stop, never to the answer key.
 
     During training on validation puzzles, at its end on all test puzzles too.
     """
 
     every_updates: Positive = Field(500, description="updates between two evaluations during training")
     points: Million | None = Field(None, description="evaluations spread evenly over the budget, for every_updates")
+    steps: Thousand | None = Field(
+        None, description="recursion steps of an evaluation; as many as in training if empty"
+    )
     puzzles: Positive | None = Field(None, description="validation puzzles used during training; all of them if empty")
     batch_size: Million = 500
     views: Million = Field(
@@ -246,9 +260,15 @@ class Config(Section):
     network: NetworkConfig = NetworkConfig()
     answers: AnswersConfig = AnswersConfig()
     halting: HaltingConfig = HaltingConfig()
+    deduction: DeductionConfig = DeductionConfig()
     loss: LossConfig = LossConfig()
     collector: CollectorConfig = CollectorConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
     budget: BudgetConfig = BudgetConfig(updates=1000)
     evaluation: EvaluationConfig = EvaluationConfig()
     tracking: TrackingConfig = TrackingConfig()
+
+    @property
+    def evaluation_steps(self) -> int:
+        """Recursion steps of an evaluation, at most."""
+        return self.evaluation.steps or self.env.max_steps

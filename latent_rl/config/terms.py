@@ -53,6 +53,11 @@ def complete(config: Config) -> Config:
             terms[name] = LossTerm(weight=term.weight, **kind.check_options(term.options))
         except OptionError as error:
             raise UserError(f"loss.terms.{name}: {error}") from None
+        if kind.state != config.env.state:
+            raise UserError(
+                f"loss.terms.{name} learns from steps over {kind.state}, and env.state is {config.env.state}: "
+                f"loss.terms.{name}=null leaves it out"
+            )
         if kind.needs_trajectories() and config.collector.mode != "replay":
             raise UserError(f"loss.terms.{name} learns from whole trajectories: set collector.mode=replay")
     try:
@@ -60,10 +65,30 @@ def complete(config: Config) -> Config:
     except OptionError as error:
         raise UserError(f"halting.rule={config.halting.rule}: {error}") from None
     config = config.model_copy(update={"loss": LossConfig(terms=terms)})
+    _check_candidates(config)
     _check_something_is_seen(config)
     _check_answers_are_sampled(config)
     halting = config.halting.model_copy(update={"options": options})
     return config.model_copy(update={"halting": halting})
+
+
+def _check_candidates(config: Config) -> None:
+    """Refuse what steps over candidates know nothing of."""
+    if config.env.state != "candidates":
+        return
+    only = (
+        ("halting.rule", config.halting.rule, "never"),
+        ("collector.mode", config.collector.mode, "fused"),
+        ("answers.group", config.answers.group, None),
+        ("network.cycles", config.network.cycles, 1),
+        ("network.feed", config.network.feed, "puzzle"),
+        ("network.step_embedding", config.network.step_embedding, False),
+    )
+    for key, value, needed in only:
+        if value != needed:
+            raise UserError(
+                f"{key}={value}: with env.state=candidates it can only be {'null' if needed is None else needed}"
+            )
 
 
 def _check_something_is_seen(config: Config) -> None:

@@ -11,6 +11,7 @@ from latent_rl.measuring.comparison import (
     TargetCost,
     not_reached,
 )
+from latent_rl.measuring.deducing import DeductionStep, DeductionTrace, evaluate_deduction, trace_deduction
 from latent_rl.measuring.evaluation import Evaluation, evaluate
 from latent_rl.measuring.intervals import Estimate, Ratio
 from latent_rl.measuring.kinds import Kind, by_kind
@@ -35,6 +36,8 @@ __all__ = [
     "Averaged",
     "Choice",
     "Comparison",
+    "DeductionStep",
+    "DeductionTrace",
     "ENOUGH_WITHIN",
     "Election",
     "Estimate",
@@ -64,6 +67,7 @@ __all__ = [
     "differing_settings",
     "elect",
     "evaluate",
+    "evaluate_deduction",
     "evaluate_search",
     "has_continue_value",
     "hold_vote",
@@ -75,6 +79,7 @@ __all__ = [
     "solve",
     "split_overrides",
     "stopping_rule",
+    "trace_deduction",
     "value_head_is_trained",
     "ways_to_stop",
 ]

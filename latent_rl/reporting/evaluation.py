@@ -16,12 +16,24 @@ if TYPE_CHECKING:
     from latent_rl.storage import OwnStop
 
 
+ALL_STEPS_TO = 16
+"""Episodes that are no longer than TRM's are shown step by step."""
+
+
+def shown_steps(found: Evaluation) -> list[int]:
+    """The steps (from 1) that tables and charts show: all of a short episode, else powers of two and the last."""
+    last = len(found.accuracy_by_step)
+    if last <= ALL_STEPS_TO:
+        return list(range(1, last + 1))
+    return [*(2**power for power in range((last - 1).bit_length())), last]
+
+
 def step_table(puzzle: str, split: str, found: Evaluation) -> Table:
-    """One row a recursion step."""
+    """One row a recursion step, see `shown_steps`."""
     rows = Table(title=f"{puzzle}, {found.puzzles:,} {split} puzzles")
     for name in ("step", "exactly right", "solved", "cells right", "took it", "network passes"):
         rows.add_column(name, justify="right")
-    for step in range(len(found.accuracy_by_step)):
+    for step in (number - 1 for number in shown_steps(found)):
         rows.add_row(
             str(step + 1),
             f"{found.accuracy_by_step[step]:.1%}",

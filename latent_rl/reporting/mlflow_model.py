@@ -19,10 +19,10 @@ from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
 from latent_rl.envs import Puzzle, PuzzleError
-from latent_rl.measuring import solve
+from latent_rl.measuring import solve, trace_deduction
 from latent_rl.reporting.boards import as_line, read_puzzles
 from latent_rl.storage import load_model
-from latent_rl.training import accelerate, build_puzzle, choose_device
+from latent_rl.training import accelerate, build_deduction, build_puzzle, choose_device
 
 CHECKPOINT = "checkpoint"
 """Name of the model file among the MLflow model's artifacts."""
@@ -65,15 +65,18 @@ class PuzzleSolver(mlflow.pyfunc.PythonModel):
         Returns:
             One row a puzzle, with the same index: `answer` (one line of symbols), `solved` (by the
             puzzle's own rule), `confidence` (of the value head that the answer is right, in [0, 1]) and `passes`
-            (network passes spent on it).
+            (network passes spent on it). A model that deduces leaves `answer` empty, and has no confidence in it, where
+            it came to none within its steps.
 
         Raises:
             PuzzleError: if a text is no puzzle of this kind; the message says which.
         """
-        steps = int((params or {}).get("steps") or self._trained.config.env.max_steps)
+        steps = int((params or {}).get("steps") or self._trained.config.evaluation_steps)
         if steps < 1:
             raise PuzzleError(f"steps must be at least 1, got {steps}")
         boards = [self._read(text, row) for row, text in enumerate(model_input["puzzle"])]
+        if self._trained.config.env.state == "candidates":
+            return self._deduced(boards, steps, model_input.index)
         rows = []
         for first in range(0, len(boards), BATCH_SIZE):
             inputs = torch.stack(boards[first : first + BATCH_SIZE])
@@ -83,6 +86,16 @@ class PuzzleSolver(mlflow.pyfunc.PythonModel):
             ):
                 rows.append((as_line(self._puzzle, answer), solved, confidence, found.passes[-1]))
         return pd.DataFrame(rows, columns=["answer", "solved", "confidence", "passes"], index=model_input.index)
+
+    def _deduced(self, boards: list[torch.Tensor], steps: int, index: pd.Index) -> pd.DataFrame:
+        """The rows of a model that deduces: an answer that was not come to is empty."""
+        rows = []
+        deduction = build_deduction(self._trained.config)
+        for board in boards:
+            trace = trace_deduction(self._trained.reasoner, self._puzzle, board, deduction, steps)
+            answer = as_line(self._puzzle, trace.answer) if trace.full else ""
+            rows.append((answer, trace.solved, float(trace.full), trace.passes))
+        return pd.DataFrame(rows, columns=["answer", "solved", "confidence", "passes"], index=index)
 
     def _read(self, text: str, row: int) -> torch.Tensor:
         try:

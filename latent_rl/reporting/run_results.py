@@ -9,13 +9,15 @@ from typing import Any
 from matplotlib.figure import Figure
 from tensordict import TensorDictBase
 
-from latent_rl.measuring import Election, solve
+from latent_rl.measuring import Election, solve, trace_deduction
 from latent_rl.reporting.analysis_figures import improvement
 from latent_rl.reporting.arc_figures import contact_sheet
 from latent_rl.reporting.curves import accuracy_against_passes, accuracy_by_step
+from latent_rl.reporting.deduction import trajectory
+from latent_rl.reporting.evaluation import shown_steps
 from latent_rl.reporting.style import save
 from latent_rl.storage import Evaluation, Spent, Summary, compute
-from latent_rl.training import Run
+from latent_rl.training import Run, build_deduction
 
 
 def training_metrics(batch: TensorDictBase, metrics: Mapping[str, Any], spent: Spent) -> dict[str, Any]:
@@ -52,7 +54,7 @@ def evaluation_metrics(found: Evaluation, spent: Spent, baseline: int) -> dict[s
         "passes/eval_per_puzzle": found.passes_per_puzzle,
         "savings/vs_trm": baseline / found.passes_per_puzzle,
         # A group of their own: the charts of `eval` stay few.
-        **{f"steps/exact_accuracy_{step:02d}": share for step, share in enumerate(found.accuracy_by_step, start=1)},
+        **{f"steps/exact_accuracy_{step:02d}": found.accuracy_by_step[step - 1] for step in shown_steps(found)},
         **{f"steps/margin_{step:02d}": margin for step, margin in enumerate(found.margin_by_step, start=1)},
         **{f"steps/dead_share_{step:02d}": share for step, share in enumerate(found.dead_share_by_step, start=1)},
     }
@@ -90,13 +92,22 @@ def _accuracies(group: str, found: Evaluation) -> dict[str, float]:
 def result_figures(run: Run, found: Evaluation, election: Election | None) -> dict[str, Figure]:
     """The figures at the end of a run, by name."""
     reasoner, puzzle, first = run.learner.averaged_reasoner, run.puzzle, run.puzzle.instances("test")[:1]
-    with run.ledger.phase("eval"):
-        # The run's ledger watches this network too.
-        steps = solve(reasoner, puzzle, first.inputs, run.config.env.max_steps, first.solution)
-    return {
-        **({"contact_sheet": contact_sheet(puzzle, election)} if election is not None else {}),
+    curves = {
         "accuracy_by_step": accuracy_by_step(found),
         "accuracy_against_passes": accuracy_against_passes(run.history.curve),
+    }
+    if run.config.env.state == "candidates":
+        with run.ledger.phase("eval"):
+            trace = trace_deduction(
+                reasoner, puzzle, first.inputs[0], build_deduction(run.config), run.config.evaluation_steps
+            )
+        return {**curves, "trajectory": trajectory(puzzle, first.inputs[0], first.solution[0], trace)}
+    with run.ledger.phase("eval"):
+        # The run's ledger watches this network too.
+        steps = solve(reasoner, puzzle, first.inputs, run.config.evaluation_steps, first.solution)
+    return {
+        **({"contact_sheet": contact_sheet(puzzle, election)} if election is not None else {}),
+        **curves,
         "improvement_by_step": improvement(found.margin_by_step, found.dead_share_by_step),
         "trajectory": puzzle.renderer.trajectory(
             first.inputs[0],

@@ -30,6 +30,7 @@ from latent_rl.agents import (
     check_rule,
     compact_state,
     load_compact_state,
+    make_reasoner,
     state_shapes,
 )
 from latent_rl.config import Config, validate_saved
@@ -152,7 +153,8 @@ def load_model(
 def _reasoner(shape: Mapping[str, Any], weights: Mapping[str, Tensor], config: Config) -> RecursiveReasoner:
     """The reasoner of a file's sections, which must agree: what they say decides how much memory and time it takes."""
     described = TypeAdapter(ReasonerConfig).validate_python(asdict(ReasonerConfig(**shape)))
-    for where, values in (("its file", shape), ("its configuration", config.network.model_dump())):
+    told = {**config.network.model_dump(), "state": config.env.state}
+    for where, values in (("its file", shape), ("its configuration", told)):
         for name, value in values.items():
             if getattr(described, name, value) != value:
                 raise ValueError(f"its network has {name}={getattr(described, name)}, {where} {value}")
@@ -164,8 +166,8 @@ def _reasoner(shape: Mapping[str, Any], weights: Mapping[str, Tensor], config: C
         raise ValueError(f"its network has {described.layers} layers, its weights are those of {len(blocks)}")
     if described.passes_per_step > MOST_PASSES:
         raise ValueError(f"a recursion step of {described.passes_per_step:.0e} network passes would never end")
-    _check_weights(lambda: RecursiveReasoner(described), weights)
-    reasoner = RecursiveReasoner(described)
+    _check_weights(lambda: make_reasoner(described), weights)
+    reasoner = make_reasoner(described)
     load_compact_state(reasoner, weights)
     return reasoner
 

@@ -5,7 +5,7 @@ from latent_rl.training.collection import Collection
 from latent_rl.training.experience import FusedExperience, ReplayExperience
 from latent_rl.training.learner import Learner, weighted_sum
 from latent_rl.training.pace import Clock, Every, Interruption
-from latent_rl.training.parts import accelerate, build_puzzle, choose_device
+from latent_rl.training.parts import accelerate, build_deduction, build_puzzle, choose_device
 from latent_rl.training.progress import Progress
 from latent_rl.training.resuming import check_settings
 from latent_rl.training.run import Run, assemble
@@ -25,6 +25,7 @@ __all__ = [
     "Run",
     "accelerate",
     "assemble",
+    "build_deduction",
     "build_puzzle",
     "check_settings",
     "choose_device",

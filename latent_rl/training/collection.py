@@ -9,7 +9,7 @@ import torch
 from tensordict import TensorDictBase
 from torchrl.collectors import Collector
 
-from latent_rl.agents import RecursionPolicy
+from latent_rl.agents import DeductionPolicy, RecursionPolicy
 from latent_rl.config import CollectorConfig
 from latent_rl.measuring import Ledger
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
@@ -26,7 +26,11 @@ class Collection:
     """
 
     def __init__(
-        self, environment: LatentRecursionTorchEnv, policy: RecursionPolicy, config: CollectorConfig, ledger: Ledger
+        self,
+        environment: LatentRecursionTorchEnv,
+        policy: RecursionPolicy | DeductionPolicy,
+        config: CollectorConfig,
+        ledger: Ledger,
     ) -> None:
         self.environment, self._policy, self._config, self._ledger = environment, policy, config, ledger
         # Counted on the device, so that counting does not wait for it.
@@ -71,6 +75,6 @@ class Collection:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
         # The policy's weights may be other ones by now than those that the environment was made with.
-        self.environment.vector.start_from(self._policy.reasoner.initial_y, self._policy.reasoner.initial_z)
+        self.environment.vector.start_from(self._policy.reasoner)
         self.environment.vector.load_state_dict(state["environment"])
         self._finished.fill_(state["finished_puzzles"])

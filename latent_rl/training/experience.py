@@ -38,11 +38,11 @@ class FusedExperience:
         self.averaged = averaged
 
     def __call__(self, batch: TensorDictBase) -> Iterator[TensorDictBase]:
-        """The collected steps `[B, 1]` as one batch `[B]`, with `logits` and `q` in the graph."""
+        """The collected steps `[B, 1]` as one batch `[B]`, with what losses read (`readouts`) in the graph."""
         if batch.ndim != 2 or batch.shape[1] != 1:
             raise ValueError(f"fused experience is one collected step, [num_envs, 1]; got {list(batch.shape)}")
         output = self.graph.take()
-        steps = batch.squeeze(-1).update({"logits": output.logits, "q": output.q})
+        steps = batch.squeeze(-1).update(output.readouts)
         if self.judge is not None:
             # The group has what was sampled; the heads learn of the answer that an evaluation would take.
             steps.set("answer", output.logits.argmax(-1))

@@ -8,6 +8,9 @@ from latent_rl.agents import (
     LOSSES,
     AnswerMemory,
     AnswerPolicy,
+    CandidateReasoner,
+    Deduction,
+    DeductionPolicy,
     HaltingLearner,
     HaltingPolicy,
     ReasonerConfig,
@@ -16,10 +19,20 @@ from latent_rl.agents import (
     RecursiveReasoner,
     StepGraph,
     loss_class,
+    make_reasoner,
     make_rule,
 )
 from latent_rl.config import Config, rule_context
-from latent_rl.envs import LatentRecursionVectorEnv, MDPConfig, Puzzle, Reward, puzzle_from_id
+from latent_rl.envs import (
+    CandidateConfig,
+    CandidateVectorEnv,
+    LatentRecursionVectorEnv,
+    MDPConfig,
+    Puzzle,
+    Reward,
+    possible_symbols,
+    puzzle_from_id,
+)
 from latent_rl.errors import UserError
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
 
@@ -47,7 +60,7 @@ def build_reasoner(config: Config, puzzle: Puzzle, device: torch.device) -> Recu
     """A freshly initialised reasoner of the right shape for the puzzle."""
     network = config.network
     try:
-        reasoner = RecursiveReasoner(
+        reasoner = make_reasoner(
             ReasonerConfig(
                 vocab_size=puzzle.vocab_size,
                 seq_len=puzzle.seq_len,
@@ -55,11 +68,18 @@ def build_reasoner(config: Config, puzzle: Puzzle, device: torch.device) -> Recu
                 # A family without embeddings has the id 0 everywhere, which needs a row if there is a table at all.
                 num_puzzle_ids=max(puzzle.num_puzzle_ids, 1 if network.puzzle_embedding_width else 0),
                 step_embedding_steps=config.env.max_steps if network.step_embedding else 0,
+                state=config.env.state,
                 **network.model_dump(exclude={"step_embedding"}),
             )
         )
     except ValueError as error:
         raise UserError(f"network: {error}") from None
+    if isinstance(reasoner, CandidateReasoner):
+        if puzzle.vote is not None:
+            raise UserError(
+                f"env.state=candidates: {puzzle.name} has votes on its answers, which deduction does not take"
+            )
+        reasoner.possible.copy_(possible_symbols(puzzle))
     return reasoner.to(device)
 
 
@@ -101,18 +121,25 @@ def build_policy(
     halting_policy: HaltingPolicy | None = None,
     answers: AnswerPolicy | None = None,
     graph: StepGraph | None = None,
-) -> RecursionPolicy:
+) -> RecursionPolicy | DeductionPolicy:
     """The policy that collects training trajectories; `halting.rule=learned` needs its halting policy.
 
     Raises:
         UserError: if there is no such rule, or it cannot be made from these options.
     """
+    if isinstance(reasoner, CandidateReasoner):
+        return DeductionPolicy(reasoner, build_deduction(config), graph=graph)
     context = rule_context(config, puzzle, halting_policy)
     try:
         rule = make_rule(config.halting.rule, context, **config.halting.options)
     except (TypeError, ValueError) as error:
         raise UserError(f"halting.rule={config.halting.rule}: {error}") from None
     return RecursionPolicy(reasoner, rule, answers=answers, graph=graph)
+
+
+def build_deduction(config: Config) -> Deduction:
+    """How a step over candidates reads its logits."""
+    return Deduction(**config.deduction.model_dump())
 
 
 def build_answers(config: Config, puzzle: Puzzle) -> AnswerPolicy | None:
@@ -171,18 +198,10 @@ def build_reward(config: Config) -> Reward:
 
 def build_environment(config: Config, puzzle: Puzzle, reasoner: RecursiveReasoner) -> LatentRecursionTorchEnv:
     """The vectorised training environment over the puzzle's training split."""
-    env = config.env
-    mdp = MDPConfig.of_reasoner(
-        reasoner,
-        max_steps=env.max_steps,
-        reward=build_reward(config),
-        terminate_on_solved=env.terminate_on_solved,
-    )
-    vector = LatentRecursionVectorEnv(
-        puzzle,
-        config=mdp,
-        split="train",
-        num_envs=config.collector.num_envs,
-        device=reasoner.initial_y.device,
-    )
-    return LatentRecursionTorchEnv(vector)
+    env, shared = config.env, {"max_steps": config.env.max_steps, "reward": build_reward(config)}
+    where = {"split": "train", "num_envs": config.collector.num_envs, "device": reasoner.initial_y.device}
+    if isinstance(reasoner, CandidateReasoner):
+        candidates = CandidateConfig.of_reasoner(reasoner, **shared)
+        return LatentRecursionTorchEnv(CandidateVectorEnv(puzzle, config=candidates, **where))
+    mdp = MDPConfig.of_reasoner(reasoner, terminate_on_solved=env.terminate_on_solved, **shared)
+    return LatentRecursionTorchEnv(LatentRecursionVectorEnv(puzzle, config=mdp, **where))

@@ -25,6 +25,7 @@ CHANGEABLE = (
     "compile",
     "optimizer",
     "halting.ppo",
+    "deduction",
     "env.options.cache_dir",
 )
 """Keys of the configuration that may be given anew: what they say is asked for from then on. So are the weights of the

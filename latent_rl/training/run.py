@@ -10,7 +10,14 @@ from typing import Any, Protocol
 import torch
 from torchrl.objectives import LossModule
 
-from latent_rl.agents import AnswerMemory, GroupJudge, RecursionPolicy, RecursiveReasoner, StepGraph
+from latent_rl.agents import (
+    AnswerMemory,
+    DeductionPolicy,
+    GroupJudge,
+    RecursionPolicy,
+    RecursiveReasoner,
+    StepGraph,
+)
 from latent_rl.config import Config
 from latent_rl.envs import Puzzle
 from latent_rl.measuring import Ledger
@@ -70,7 +77,7 @@ class Run:
     config: Config
     puzzle: Puzzle
     reasoner: RecursiveReasoner
-    policy: RecursionPolicy
+    policy: RecursionPolicy | DeductionPolicy
     collection: Collection
     experience: Experience
     losses: dict[str, LossModule]

@@ -9,12 +9,12 @@ from tensordict import TensorDict, TensorDictBase
 from torchrl.data import Binary, Bounded, Categorical, Composite, TensorSpec, Unbounded
 from torchrl.envs import EnvBase
 
-from latent_rl.envs import ACTION_KEYS, LatentRecursionVectorEnv
+from latent_rl.envs import BatchEnv
 from latent_rl.envs.mdp import Anything, Below, Flag, Key, Within
 
 
 class LatentRecursionTorchEnv(EnvBase):
-    """A `LatentRecursionVectorEnv` for TorchRL's collectors; batch size `[num_envs]`.
+    """A `LatentRecursionVectorEnv` or `CandidateVectorEnv` for TorchRL's collectors; batch size `[num_envs]`.
 
     Observation, privileged and action keys stand at the root of the tensordict, next to `reward`, `done`, `terminated`
     and `truncated` (each `[num_envs, 1]`) under `"next"`. Token keys are categorical indices, int64 `[num_envs, L]`.
@@ -27,12 +27,13 @@ class LatentRecursionTorchEnv(EnvBase):
         env: the vector environment.
     """
 
-    def __init__(self, env: LatentRecursionVectorEnv) -> None:
+    def __init__(self, env: BatchEnv) -> None:
         super().__init__(device=env.device, batch_size=(env.num_envs,))
         self._env = env
         keys = env.dynamics.keys_of
         self.observation_spec = self._composite([*keys("observed"), *keys("privileged")])
         self.action_spec = self._composite(keys("action"))
+        self._action_keys = [key.name for key in keys("action")]
         column = (*self.batch_size, 1)
         self.reward_spec = Unbounded(shape=column, dtype=torch.float32, device=self.device)
         ends = {
@@ -42,7 +43,7 @@ class LatentRecursionTorchEnv(EnvBase):
         self.done_spec = Composite(ends, shape=self.batch_size, device=self.device)
 
     @property
-    def vector(self) -> LatentRecursionVectorEnv:
+    def vector(self) -> BatchEnv:
         """The environment itself, which holds the running episodes."""
         return self._env
 
@@ -57,7 +58,7 @@ class LatentRecursionTorchEnv(EnvBase):
         return tensordict.update(self._begin(options={"reset_mask": done.reshape(self.batch_size)}))
 
     def _step(self, tensordict: TensorDictBase) -> TensorDictBase:
-        action = {key: tensordict.get(key) for key in ACTION_KEYS}
+        action = {key: tensordict.get(key) for key in self._action_keys}
         observation, reward, terminated, truncated, info = self._env.step(action)
         flags = {"terminated": terminated, "truncated": truncated, "done": terminated | truncated}
         return self._tensordict({**observation, **info}, {"reward": reward, **flags})

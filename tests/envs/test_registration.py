@@ -16,6 +16,8 @@ from gymnasium.utils.env_checker import check_env
 from toy_puzzle import Backwards
 
 from latent_rl.envs import (
+    CandidateEnv,
+    CandidateVectorEnv,
     LatentRecursionEnv,
     LatentRecursionVectorEnv,
     Puzzle,
@@ -139,7 +141,7 @@ def test_an_option_that_the_environment_would_take_is_refused():
 
 def test_the_reserved_options_are_those_that_the_environments_take():
     taken = set()
-    for face in (LatentRecursionEnv, LatentRecursionVectorEnv):
+    for face in (LatentRecursionEnv, LatentRecursionVectorEnv, CandidateEnv, CandidateVectorEnv):
         taken |= {name for name, one in inspect.signature(face).parameters.items() if one.kind is not one.VAR_KEYWORD}
     assert taken == set(RESERVED)
 

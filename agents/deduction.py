@@ -1,0 +1,112 @@
+"""The reasoner over candidates as a policy: one call is one deduction step, which is one action of its MDP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from tensordict import TensorDictBase
+from tensordict.nn import TensorDictModuleBase
+from torch import Tensor
+
+from latent_rl.agents.network import CandidateReasoner, DeductionOutput
+from latent_rl.agents.policy import StepGraph
+
+
+@dataclass(frozen=True)
+class Deduction:
+    """How logits become an action.
+
+    Attributes:
+        keep_threshold: a candidate whose probability of being part of the answer is below this goes. Under a loss in
+            which losing a right candidate costs `c` times as much as keeping a wrong one, a candidate that is right
+            with probability `p` is given `c p / (c p + 1 - p)`: 0.1 is 1.4% at 8.
+        conflict_threshold: a state whose probability of having lost the answer is above this is given up.
+        temperature: of the symbol that a branch tries, drawn from the answer's logits.
+    """
+
+    keep_threshold: float = 0.1
+    conflict_threshold: float = 0.5
+    temperature: float = 1.0
+
+
+class DeductionPolicy(TensorDictModuleBase):
+    """Reads candidates, runs one deduction step, writes which of them go, and where to branch if none does.
+
+    | key | shape | dtype | |
+    | --- | --- | --- | --- |
+    | `inputs` | `[*B, L]` | int64 | read |
+    | `puzzle_id` | `[*B]` | int64 | read |
+    | `candidates` | `[*B, L, V]` | bool | read |
+    | `given` | `[*B, L]` | bool | read |
+    | `keep` | `[*B, L, V]` | bool | written: False for candidates that go, for all where a conflict is seen |
+    | `branch_cell` | `[*B]` | int64 | written: the cell that is pinned, `L` for none |
+    | `branch_symbol` | `[*B]` | int64 | written: the symbol that it is pinned to |
+
+    Branches are made where the step is sure of nothing: in an open cell with the fewest candidates, of those in the one
+    whose likeliest symbol is likeliest. The symbol is drawn from torch's generator, so that a puzzle that is begun anew
+    takes other branches.
+
+    Args:
+        reasoner: the network.
+        deduction: thresholds.
+        graph: where each step leaves its graph, see `StepGraph`.
+    """
+
+    in_keys = ["inputs", "puzzle_id", "candidates", "given"]
+    out_keys = ["keep", "branch_cell", "branch_symbol"]
+    answers = None  # no answers are sampled to be compared
+
+    def __init__(
+        self, reasoner: CandidateReasoner, deduction: Deduction | None = None, *, graph: StepGraph | None = None
+    ) -> None:
+        super().__init__()
+        self.reasoner = reasoner
+        self.deduction = deduction if deduction is not None else Deduction()
+        self.graph = graph
+
+    def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
+        """Take one step; writes `out_keys` into `tensordict` and returns it."""
+        flat = tensordict.select(*self.in_keys).reshape(-1)
+        inputs, puzzle_id, candidates, given = (flat[key] for key in self.in_keys)
+        with torch.set_grad_enabled(self.graph is not None or torch.is_grad_enabled()):
+            output = self.reasoner.step(inputs, puzzle_id, candidates)
+        if self.graph is not None:
+            self.graph.keep(output)
+        action = choose(output, candidates, given, self.deduction)
+        shape = tensordict.batch_size
+        return tensordict.update(
+            {key: value.unflatten(0, shape) if shape else value[0] for key, value in action.items()}
+        )
+
+
+@torch.no_grad()
+def choose(output: DeductionOutput, candidates: Tensor, given: Tensor, deduction: Deduction) -> dict[str, Tensor]:
+    """The action of a step, by its keys.
+
+    Args:
+        output: of the step.
+        candidates: bool `[B, L, V]`, before it.
+        given: bool `[B, L]`, cells that are not touched.
+        deduction: thresholds.
+    """
+    conflict = output.conflict_logits[:, -1].sigmoid() > deduction.conflict_threshold
+    unlikely = output.keep_logits[:, -1].sigmoid() < deduction.keep_threshold
+    removed = candidates & unlikely & ~given.unsqueeze(-1)
+    left = candidates & ~removed
+    counts = left.sum(-1)
+    undecided = counts > 1
+    branches = undecided.any(-1) & ~removed.flatten(1).any(-1)
+
+    scores = (output.symbol_logits[:, -1] / deduction.temperature).masked_fill(~left, -torch.inf)
+    # A cell that has lost all its candidates has nothing to draw from; it is a conflict, and does not branch.
+    likely = scores.softmax(-1).nan_to_num(1.0)
+    # Probabilities are at most 1: they only decide between cells with equally many candidates.
+    urgency = likely.max(-1).values - counts
+    cell = urgency.masked_fill(~undecided, -torch.inf).argmax(-1)
+    symbol = torch.multinomial(likely[torch.arange(len(cell), device=cell.device), cell], 1).squeeze(-1)
+    return {
+        "keep": ~unlikely & ~conflict.view(-1, 1, 1),
+        "branch_cell": torch.where(branches, cell, counts.shape[1]),
+        "branch_symbol": symbol,
+    }

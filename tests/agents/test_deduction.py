@@ -1,0 +1,162 @@
+"""Steps over candidates: what the reasoner computes, and how its logits become an action."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small import CELLS, TOKENS, WIDTH
+from tensordict import TensorDict
+
+from latent_rl.agents import (
+    CandidateReasoner,
+    Deduction,
+    DeductionOutput,
+    DeductionPolicy,
+    ReasonerConfig,
+    RecursiveReasoner,
+    StepGraph,
+    choose,
+    make_reasoner,
+)
+
+UPDATES = 3
+SHAPE = {"vocab_size": TOKENS, "seq_len": CELLS, "width": WIDTH, "layers": 1, "heads": 2, "multiple_of": 8}
+CANDIDATES = {**SHAPE, "cycles": 1, "inner_updates": UPDATES, "state": "candidates"}
+
+
+def reasoner(**changes: object) -> CandidateReasoner:
+    torch.manual_seed(0)
+    return make_reasoner(ReasonerConfig(**{**CANDIDATES, **changes}))
+
+
+def observation(rows: int = 4) -> TensorDict:
+    generator = torch.Generator().manual_seed(1)
+    candidates = torch.rand(rows, CELLS, TOKENS, generator=generator) < 0.6
+    candidates[:, :, 1] = True
+    candidates[:, 0] = torch.nn.functional.one_hot(torch.tensor(2), TOKENS).bool()
+    return TensorDict(
+        {
+            "inputs": torch.randint(1, TOKENS, (rows, CELLS), generator=generator),
+            "puzzle_id": torch.zeros(rows, dtype=torch.int64),
+            "candidates": candidates,
+            "given": torch.arange(CELLS).eq(0).expand(rows, -1),
+        },
+        [rows],
+    )
+
+
+def output(keep: torch.Tensor, symbols: torch.Tensor, conflict: torch.Tensor) -> DeductionOutput:
+    """Logits of two inner updates, the first of which nobody must act on."""
+    return DeductionOutput(*(torch.stack((-100 * one, one), dim=1) for one in (keep, symbols, conflict)))
+
+
+def test_the_configuration_says_which_reasoner():
+    assert type(make_reasoner(ReasonerConfig(**SHAPE))) is RecursiveReasoner
+    assert type(reasoner()) is CandidateReasoner
+    for changes in ({"cycles": 2}, {"feed": "answer"}, {"step_embedding_steps": 6}):
+        (name,) = changes
+        with pytest.raises(ValueError, match=f"a reasoner over candidates has {name}="):
+            reasoner(**changes)
+
+
+def test_a_step_is_as_many_passes_as_it_has_updates_and_reads_every_one():
+    net, seen = reasoner(), []
+    net.network.register_forward_hook(lambda *_: seen.append(1))
+    found = net.step(*(observation()[key] for key in net.step_keys))
+    assert len(seen) == net.config.passes_per_step == UPDATES
+    assert found.keep_logits.shape == found.symbol_logits.shape == (4, UPDATES, CELLS, TOKENS)
+    assert found.conflict_logits.shape == (4, UPDATES)
+    assert found.readouts.keys() == {"keep_logits", "symbol_logits", "conflict_logits"}
+    less = reasoner(inner_updates=UPDATES - 1)
+    shorter = less.step(*(observation()[key] for key in net.step_keys))
+    assert torch.equal(shorter.keep_logits, found.keep_logits[:, :-1])
+
+
+def test_a_step_depends_on_the_candidates_and_on_nothing_that_was_before():
+    net, seen = reasoner(), observation()
+    first = net.step(seen["inputs"], seen["puzzle_id"], seen["candidates"])
+    again = net.step(seen["inputs"], seen["puzzle_id"], seen["candidates"])
+    fewer = seen["candidates"].clone()
+    fewer[:, 3, 1] = False
+    other = net.step(seen["inputs"], seen["puzzle_id"], fewer)
+    assert torch.equal(first.keep_logits, again.keep_logits)
+    assert not torch.equal(first.keep_logits, other.keep_logits)
+
+
+def test_candidates_go_that_are_unlikelier_than_the_threshold():
+    seen = observation(1)
+    keep = torch.full((1, CELLS, TOKENS), 5.0)
+    keep[0, 2, 1], keep[0, 3, 1] = -2.0, -2.5  # probabilities 0.12 and 0.08
+    found = choose(
+        output(keep, torch.zeros_like(keep), torch.tensor([-9.0])), seen["candidates"], seen["given"], Deduction()
+    )
+    assert (~found["keep"]).nonzero().tolist() == [[0, 3, 1]]
+    assert found["branch_cell"].tolist() == [CELLS]
+
+
+def test_a_sure_conflict_keeps_nothing():
+    seen = observation(2)
+    keep = torch.full((2, CELLS, TOKENS), 5.0)
+    conflict = torch.tensor([0.1, -0.1])
+    logits = output(keep, torch.zeros_like(keep), conflict)
+    found = choose(logits, seen["candidates"], seen["given"], Deduction())
+    assert not found["keep"][0].any() and found["keep"][1].all()
+    careful = choose(logits, seen["candidates"], seen["given"], Deduction(conflict_threshold=0.9))
+    assert careful["keep"].all()
+
+
+def test_a_step_that_is_sure_of_nothing_branches_where_the_fewest_candidates_are():
+    candidates = torch.zeros(2, CELLS, TOKENS, dtype=torch.bool)
+    candidates[:, :, 1:4] = True
+    candidates[:, 2, 3] = candidates[:, 4, 3] = False  # two candidates each: 1 and 2
+    candidates[:, 0, 2:4] = False  # decided
+    symbols = torch.zeros(2, CELLS, TOKENS)
+    symbols[0, 2, 1], symbols[0, 4, 2], symbols[0, 5, 3] = 1.0, 40.0, 90.0
+    symbols[1, 2, 2], symbols[1, 4, 4] = 40.0, 99.0  # 4 is no candidate
+    keep, conflict = torch.full((2, CELLS, TOKENS), 5.0), torch.full((2,), -9.0)
+    found = choose(output(keep, symbols, conflict), candidates, torch.zeros(2, CELLS, dtype=torch.bool), Deduction())
+    # Cells 2 and 4 are the tightest; the surer one is taken, and what it is sure of.
+    assert found["branch_cell"].tolist() == [4, 2]
+    assert found["branch_symbol"].tolist() == [2, 2]
+
+
+def test_symbols_are_drawn_from_what_is_left_by_their_probability_at_a_temperature():
+    candidates = torch.ones(4000, CELLS, TOKENS, dtype=torch.bool)
+    candidates[:, :, 0] = candidates[:, :, 4] = False
+    symbols = torch.tensor([9.0, 0.0, 1.0, 2.0, 9.0]).expand(4000, CELLS, TOKENS)
+    logits = output(torch.full_like(symbols, 5.0), symbols, torch.full((4000,), -9.0))
+    given = torch.zeros(4000, CELLS, dtype=torch.bool)
+    for temperature in (1.0, 3.0):
+        torch.manual_seed(0)
+        drawn = choose(logits, candidates, given, Deduction(temperature=temperature))["branch_symbol"]
+        shares = torch.bincount(drawn, minlength=TOKENS) / 4000
+        wanted = (symbols[0, 0, 1:4] / temperature).softmax(-1)
+        assert torch.allclose(shares[1:4], wanted, atol=0.03)
+
+
+def test_a_full_board_and_an_empty_cell_do_not_branch():
+    candidates = torch.nn.functional.one_hot(torch.ones(2, CELLS, dtype=torch.int64), TOKENS).bool()
+    candidates[1, 3] = False
+    keep = torch.full((2, CELLS, TOKENS), 5.0)
+    found = choose(
+        output(keep, torch.zeros_like(keep), torch.full((2,), -9.0)),
+        candidates,
+        torch.zeros(2, CELLS, dtype=torch.bool),
+        Deduction(),
+    )
+    assert found["branch_cell"].tolist() == [CELLS, CELLS]
+
+
+def test_the_policy_writes_the_action_and_leaves_the_graph():
+    net, graph = reasoner(), StepGraph()
+    policy = DeductionPolicy(net, graph=graph)
+    with torch.no_grad():
+        written = policy(observation())
+    assert set(policy.out_keys) <= set(written.keys())
+    assert written["keep"].shape == (4, CELLS, TOKENS) and written["branch_cell"].shape == (4,)
+    taken = graph.take()
+    assert taken.keep_logits.requires_grad and not written["keep"].requires_grad
+    plain = DeductionPolicy(net)(observation())
+    assert torch.equal(plain["keep"], written["keep"])
+    one = DeductionPolicy(net)(observation()[0])
+    assert one["branch_cell"].shape == () and torch.equal(one["keep"], written["keep"][0])

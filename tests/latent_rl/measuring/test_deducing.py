@@ -1,0 +1,100 @@
+"""Deduction measured: every pass of every step, branch and restart is booked, and nobody else's draws change."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from toy_puzzle import Backwards
+
+from latent_rl.agents import CandidateReasoner, Deduction, DeductionOutput, ReasonerConfig
+from latent_rl.envs import IGNORE, Instances, possible_symbols
+from latent_rl.measuring import Ledger, evaluate_deduction, trace_deduction
+
+UPDATES, CELLS = 2, 4
+
+
+class Scripted(CandidateReasoner):
+    """Is sure of the last letter only, and where it branches thinks the right symbol the likeliest, but not by much."""
+
+    def step(self, inputs, puzzle_id, candidates):
+        output = super().step(inputs, puzzle_id, candidates)  # for the passes
+        keep = torch.full_like(output.keep_logits, 5.0)
+        right = torch.nn.functional.one_hot(inputs[:, 0], 6).bool()
+        keep[:, :, -1] = torch.where(right, 5.0, -5.0).unsqueeze(1)
+        symbols = 2.0 * torch.nn.functional.one_hot(inputs.flip(-1), 6)
+        return DeductionOutput(
+            keep, symbols.unsqueeze(1).expand_as(keep), torch.full_like(output.conflict_logits, -5.0)
+        )
+
+
+@pytest.fixture
+def puzzle() -> Backwards:
+    return Backwards(train=200)
+
+
+@pytest.fixture
+def reasoner(puzzle) -> Scripted:
+    torch.manual_seed(0)
+    shape = {"vocab_size": 6, "seq_len": CELLS, "width": 8, "layers": 1, "heads": 2, "multiple_of": 8}
+    made = Scripted(ReasonerConfig(**shape, cycles=1, inner_updates=UPDATES, state="candidates"))
+    made.possible.copy_(possible_symbols(puzzle))
+    return made
+
+
+def measured(reasoner, puzzle, **changes):
+    ledger = Ledger()
+    watch = ledger.watch(reasoner.network)
+    how = {"max_steps": 40, "batch_size": 4, "ledger": ledger, **changes}
+    found = evaluate_deduction(reasoner, puzzle, puzzle.instances("test"), Deduction(), **how)
+    watch.remove()
+    return found, ledger
+
+
+def test_every_pass_is_booked(reasoner, puzzle):
+    found, ledger = measured(reasoner, puzzle)
+    assert ledger.forward["eval"] == pytest.approx(found.passes_per_puzzle * 10)
+    assert found.passes_per_puzzle == pytest.approx(UPDATES * sum(found.active_by_step))
+    assert found.active_by_step[0] == 1.0
+    assert len(found.solved_by_step) == len(found.passes_by_step) == 40
+    assert found.passes_by_step[-1] == found.passes_per_puzzle
+    # One deduction and three guesses are the least; some puzzle was begun anew.
+    assert found.solved_by_step[2] == 0.0
+    assert found.active_by_step[4] > 0.5
+    assert sorted(found.solved_by_step) == found.solved_by_step
+
+
+def test_the_same_puzzles_are_solved_in_the_same_way_and_nobody_elses_draws_change(reasoner, puzzle):
+    torch.manual_seed(5)
+    wanted = torch.rand(3)
+    torch.manual_seed(5)
+    one, _ = measured(reasoner, puzzle)
+    assert torch.equal(torch.rand(3), wanted)
+    torch.rand(7)
+    other, _ = measured(reasoner, puzzle)
+    assert one.solved_by_step == other.solved_by_step and one.passes_by_step == other.passes_by_step
+
+
+def test_what_nobody_knows_scores_nothing_but_costs_passes(reasoner, puzzle):
+    test = puzzle.instances("test")
+    solution = test.solution.clone()
+    solution[3:] = IGNORE
+    puzzle.instances = lambda split: Instances.of(test.inputs, solution)
+    found, ledger = measured(reasoner, puzzle)
+    assert found.puzzles == 3 and found.passes_per_puzzle == pytest.approx(ledger.forward["eval"] / 10)
+
+
+def test_a_trace_tells_every_step(reasoner, puzzle):
+    board = puzzle.instances("test").inputs[0]
+    trace = trace_deduction(reasoner, puzzle, board, Deduction(), 200)
+    assert trace.solved and trace.full
+    assert bool(puzzle.is_solved(board[None], trace.answer[None]))
+    assert trace.passes == UPDATES * len(trace.steps)
+    first, second = trace.steps[:2]
+    assert first.removed == 4 and first.branch is None and first.candidates == 16
+    assert second.removed == 0 and second.branch is not None and second.candidates == 12
+    assert trace.restarts == sum(step.conflict for step in trace.steps)
+    assert all(step.candidates == 20 for step in trace.steps if step.conflict)
+    again = trace_deduction(reasoner, puzzle, board, Deduction(), 200)
+    assert [step.branch for step in again.steps] == [step.branch for step in trace.steps]
+    short = trace_deduction(reasoner, puzzle, board, Deduction(), 2)
+    assert not short.full and not short.solved and short.passes == 2 * UPDATES

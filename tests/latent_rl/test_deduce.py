@@ -1,0 +1,172 @@
+"""Scheme `deduce` through the programs: trained, resumed, measured, solved with, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from programs import Program
+from small_runs import SMALL, same_weights, small_run, weights
+
+from latent_rl.analyze import main as analyze
+from latent_rl.config import load_config
+from latent_rl.evaluate import main as evaluate
+from latent_rl.halt import main as halt
+from latent_rl.solve import main as solve
+from latent_rl.storage import History, Summary, load_model, load_training
+from latent_rl.train import main as train
+
+DEDUCE = ["scheme=deduce", "network.inner_updates=3", "env.max_steps=5", "evaluation.steps=10"]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a run of 6 updates."""
+    folder = tmp_path_factory.mktemp("made")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        small_run("six", *DEDUCE, updates=6)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same run, in a folder of the test's own."""
+    shutil.copytree(made / "runs", tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "runs" / "six"
+
+
+def test_a_run_leaves_what_runs_leave(here):
+    summary = Summary.read(here)
+    assert (summary.scheme, summary.updates, summary.puzzles_seen >= 8) == ("deduce", 6, True)
+    # A fused update of 8 puzzles, 3 passes each, all of them with gradient.
+    assert summary.train_passes_total == summary.train_gradient_passes_total == 6 * 8 * 3
+    assert summary.eval_passes_per_puzzle <= 30
+    assert len(summary.accuracy_by_step) == 10
+    assert History.read(here).curve
+    assert {path.stem for path in (here / "figures").iterdir()} == {
+        "accuracy_by_step",
+        "accuracy_against_passes",
+        "trajectory",
+    }
+    reasoner = load_model(here).reasoner
+    assert reasoner.config.state == "candidates"
+    assert not reasoner.possible.all() and reasoner.possible.any()
+
+
+def test_a_resumed_run_is_bit_for_bit_the_run_that_never_stopped(here):
+    small_run("three", *DEDUCE, updates=3)
+    train(["--resume", "runs/three", "budget.updates=6"])
+    assert same_weights(weights(here), weights(Path("runs/three")))
+    one, other = (load_training(run / "checkpoint", "cpu") for run in (here, Path("runs/three")))
+    assert one["ledger"]["forward"]["collect"] == other["ledger"]["forward"]["collect"]
+    episodes = [state["collection"]["environment"]["episodes"] for state in (one, other)]
+    assert all(torch.equal(value, episodes[1][name]) for name, value in episodes[0].items())
+
+
+def test_evaluation_does_not_change_what_is_learned(here):
+    small_run("unseen", *DEDUCE, "evaluation.every_updates=1000", updates=6)
+    assert same_weights(weights(here), weights(Path("runs/unseen")))
+
+
+def test_evaluate_counts_what_the_run_counted_and_takes_thresholds(here):
+    evaluate([str(here), "--json", "plain.json"])
+    plain = json.loads(Path("plain.json").read_text())
+    summary = Summary.read(here)
+    assert plain["eval_passes_per_puzzle"] == summary.eval_passes_per_puzzle
+    assert plain["solved_rate"] == summary.solved_rate
+    evaluate([str(here), "--json", "less.json", "--steps", "2", "deduction.conflict_threshold=0.9"])
+    assert json.loads(Path("less.json").read_text())["eval_passes_per_puzzle"] <= 6
+
+
+def test_solve_tells_every_step_and_no_answer_that_is_not_confirmed(here, capsys):
+    solve([str(here), "abcd", "--steps", "4", "--json", "answer.json", "--png", "steps.png"])
+    shown = capsys.readouterr().out
+    (result,) = json.loads(Path("answer.json").read_text())["results"]
+    assert result["passes"] == 3 * len(result["steps"])
+    assert Path("steps.png").stat().st_size > 0
+    assert "step 1: " in shown
+    if result["solved"]:
+        assert result["answer"] == "dcba" and "solved: the puzzle's own rule confirms the answer" in shown
+    else:
+        assert result["answer"] is None
+        assert "not solved within 12 network passes" in shown and "dcba" not in shown
+
+
+@pytest.mark.parametrize(
+    ("program", "arguments", "reason"),
+    [
+        (analyze, [], "analyze.*latents|no latents"),
+        (halt, [], "nothing to be taught"),
+        (evaluate, ["--halt", "agree"], "--halt: .* deduces"),
+        (evaluate, ["--guidance", "2"], "--guidance: .* deduces"),
+        (evaluate, ["--trajectories", "3"], "--trajectories: .* deduces"),
+        (evaluate, ["--budget-passes", "30"], "--budget-passes: .* deduces"),
+        (solve, ["abcd", "--halt", "never"], "--halt: .* deduces"),
+        (solve, ["abcd", "--gif", "a.gif"], "--gif"),
+    ],
+)
+def test_what_deduction_has_not_is_refused(here, capsys, program, arguments, reason):
+    import re
+
+    assert re.search(reason, Program(program).mistake(capsys, here, *arguments))
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("halting.rule=agree", "halting.rule=agree: with env.state=candidates it can only be never"),
+        ("collector.mode=replay", "collector.mode=replay"),
+        ("answers.group=4", "answers.group=4: with env.state=candidates it can only be null"),
+        ("network.cycles=2", "network.cycles=2"),
+        ("network.step_embedding=true", "network.step_embedding"),
+        ("loss.terms.policy.weight=1", "loss.terms.policy learns from steps over latents"),
+        ("env.state=latents", "loss.terms.keep learns from steps over candidates"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(capsys, setting, reason):
+    assert reason in Program(train).mistake(capsys, *SMALL, *DEDUCE, setting)
+
+
+@pytest.mark.parametrize("preset", ["sudoku-4x4", "sudoku-6x6", "sudoku-9x9", "sudoku-hard", "nqueens-8", "maze-10"])
+def test_presets_take_the_scheme_without_a_line_changed(preset):
+    config = load_config(preset, ["scheme=deduce"])
+    weights = {name for name in config.loss.terms if config.loss.weight(name)}
+    assert weights == {"keep", "symbol", "conflict"}
+    assert config.env.state == "candidates"
+
+
+def test_a_puzzle_with_votes_is_refused(capsys):
+    assert "votes" in Program(train).mistake(capsys, "--config", "arc-mini", "scheme=deduce", "tracking.enabled=false")
+
+
+def test_queens_and_mazes_train_and_are_solved_with():
+    for preset, options in (
+        ("nqueens-8", "{size: 6, train: 20, test: 5, validation: 0}"),
+        ("maze-10", "{size: 5, train: 20, test: 5, validation: 0, unique: false}"),
+    ):
+        small = ["network.width=16", "network.multiple_of=8", "collector.num_envs=4", "tracking.enabled=false"]
+        small += ["budget={updates: 2, seconds: null}", "evaluation.steps=4", f"name={preset}", "device=cpu"]
+        train(["--config", preset, "scheme=deduce", f"env.options={options}", *small])
+        assert Summary.read(Path("runs") / preset).eval_puzzles == 5
+
+
+def test_the_readmes_puzzle_is_trained_without_a_line_changed(tmp_path):
+    import re
+
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (source,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+    (tmp_path / "takuzu.py").write_text(source)
+    settings = ["env.id=takuzu:Takuzu-v0", "scheme=deduce", "budget.updates=2", "tracking.enabled=false"]
+    settings += ["evaluation={steps: 3, puzzles: 20}"]
+    environment = {"PYTHONPATH": str(tmp_path), "PATH": "", "HOME": str(tmp_path)}
+    program = [sys.executable, "-m", "latent_rl.train", *settings]
+    subprocess.run(program, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    summary = json.loads((tmp_path / "runs/takuzu-deduce-0/summary.json").read_text())
+    assert summary["puzzle"] == "takuzu-4x4" and summary["scheme"] == "deduce"
