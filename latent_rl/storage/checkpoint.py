@@ -108,7 +108,11 @@ def save_model(
 
 
 def load_model(
-    path: Path, device: torch.device | str = "cpu", *, preset: str | None = None, overrides: Sequence[str] = ()
+    path: str | os.PathLike[str],
+    device: torch.device | str = "cpu",
+    *,
+    preset: str | None = None,
+    overrides: Sequence[str] = (),
 ) -> TrainedModel:
     """A trained model from a run directory, its `checkpoint/` folder, a `model.pt`, or a file of the official code.
 
@@ -122,7 +126,7 @@ def load_model(
         UserError: if there is no checkpoint, the file is damaged or neither ours nor official, or the puzzle of an
             official one is unknown or does not fit.
     """
-    file = find_model(path)
+    file = find_model(Path(path))
     content = _load(file, "cpu")
     if is_official(content):
         _refuse_infinite(file, content)
@@ -202,7 +206,7 @@ def load_weights(reasoner: RecursiveReasoner, path: Path) -> None:
         UserError: as `load_model`, or if the weights are not those of such a reasoner; the message names the first
             setting that differs, or the first tensor that does not fit, with both shapes.
     """
-    file = find_model(path)
+    file = find_model(Path(path))
     content = _load(file, "cpu")
     if is_official(content):
         _refuse_infinite(file, content)

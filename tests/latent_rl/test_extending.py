@@ -38,77 +38,6 @@ TINY = [
     "device=cpu",
 ]
 
-LOSS = '''
-"""Keep answers open: the entropy of every cell, which is to stay above `least` nats."""
-
-from dataclasses import dataclass
-
-from tensordict import TensorDict
-
-from latent_rl.agents import RecursionLoss
-
-
-class OpenLoss(RecursionLoss):
-    @dataclass
-    class _AcceptedKeys:
-        logits: str = "logits"
-
-    default_keys = _AcceptedKeys
-    out_keys = ["loss_open"]
-
-    def __init__(self, *, least: float = 0.5):
-        super().__init__()
-        self.least = least
-
-    @property
-    def in_keys(self):
-        return [self.tensor_keys.logits]
-
-    def forward(self, tensordict):
-        log_p = self.read(tensordict, "logits").log_softmax(-1)
-        entropy = -(log_p.exp() * log_p).sum(-1)
-        return TensorDict({"loss_open": (self.least - entropy).clamp(min=0).mean()}, batch_size=[])
-'''
-
-TARGETS = '''
-"""Only the first `cells` of a board count."""
-
-import torch
-
-from latent_rl.agents import TargetGenerator
-from latent_rl.envs import IGNORE
-
-
-class FirstCells(TargetGenerator):
-    in_keys = ("solution",)
-
-    def __init__(self, *, max_steps, cells: int = 4):
-        super().__init__(max_steps=max_steps)
-        self.cells = cells
-
-    def __call__(self, tensordict):
-        solution = tensordict["solution"]
-        return solution.masked_fill(torch.arange(solution.shape[-1]) >= self.cells, IGNORE)
-'''
-
-RULE = '''
-"""Halt after a fixed number of steps."""
-
-from latent_rl.agents import HaltingRule
-
-
-class Impatient(HaltingRule):
-    when = "patience is at its end"
-    in_keys = ["step"]
-
-    def __init__(self, *, patience: int = 1):
-        super().__init__()
-        self.patience = patience
-
-    def decide(self, step):
-        return step["step"] + 1 >= self.patience
-'''
-
 PUZZLE = '''
 """Write two letters the other way round; drawn in one colour, and loudly."""
 
@@ -186,9 +115,13 @@ if __name__ == "__main__":
 '''
 
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
-    """Where one works: modules there are found, runs go there."""
+    """Where one works: modules there, and the examples, are found, runs go there."""
+    monkeypatch.syspath_prepend(EXAMPLES)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
@@ -208,24 +141,22 @@ def differ(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool
 
 
 def test_a_loss_is_one_file(folder, capsys) -> None:
-    (folder / "my_losses.py").write_text(LOSS)
     plain, _, _ = trained("plain")
-    default, config, _ = trained("default", "loss.terms={'my_losses:OpenLoss': {weight: 2.0}}")
-    assert config["loss"]["terms"]["my_losses:OpenLoss"] == {"weight": 2.0, "least": 0.5}
-    higher, config, _ = trained("higher", "loss.terms={'my_losses:OpenLoss': {weight: 2.0, least: 5.0}}")
-    assert config["loss"]["terms"]["my_losses:OpenLoss"] == {"weight": 2.0, "least": 5.0}
+    default, config, _ = trained("default", "loss.terms={'own_loss:OpenLoss': {weight: 2.0}}")
+    assert config["loss"]["terms"]["own_loss:OpenLoss"] == {"weight": 2.0, "least": 0.5}
+    higher, config, _ = trained("higher", "loss.terms={'own_loss:OpenLoss': {weight: 2.0, least: 5.0}}")
+    assert config["loss"]["terms"]["own_loss:OpenLoss"] == {"weight": 2.0, "least": 5.0}
     # A fresh network is unsure anyway, above half a nat: the loss is 0 until the option asks for more.
     assert not differ(plain, default) and differ(default, higher)
-    mistake = Program(train.main).mistake(capsys, *TINY, "loss.terms={'my_losses:OpenLoss': {lest: 1}}")
+    mistake = Program(train.main).mistake(capsys, *TINY, "loss.terms={'own_loss:OpenLoss': {lest: 1}}")
     assert "unknown option 'lest'; did you mean 'least'" in mistake
 
 
 def test_a_target_generator_is_one_file(folder, capsys) -> None:
-    (folder / "my_targets.py").write_text(TARGETS)
-    targets = "loss.terms.policy.targets={name: 'my_targets:FirstCells', cells: %d}"
+    targets = "loss.terms.policy.targets={name: 'own_targets:FirstCells', cells: %d}"
     plain, _, _ = trained("plain")
     everything, config, _ = trained("everything", targets % 16)
-    assert config["loss"]["terms"]["policy"]["targets"] == {"name": "my_targets:FirstCells", "cells": 16}
+    assert config["loss"]["terms"]["policy"]["targets"] == {"name": "own_targets:FirstCells", "cells": 16}
     some, _, _ = trained("some", targets % 3)
     assert not differ(plain, everything) and differ(plain, some)
     mistake = Program(train.main).mistake(capsys, *TINY, targets.replace("cells", "cels") % 3)
@@ -234,19 +165,18 @@ def test_a_target_generator_is_one_file(folder, capsys) -> None:
 
 @pytest.mark.parametrize("patience", [1, 2])
 def test_a_halting_rule_is_one_file(folder, capsys, patience: int) -> None:
-    (folder / "my_rules.py").write_text(RULE)
-    rule = ["halting.rule=my_rules:Impatient", f"halting.options={{patience: {patience}}}"]
+    rule = ["halting.rule=own_halting_rule:Impatient", f"halting.options={{patience: {patience}}}"]
     _, config, summary = trained("mine", *rule, "budget.updates=4")
-    assert config["halting"]["rule"] == "my_rules:Impatient"
+    assert config["halting"]["rule"] == "own_halting_rule:Impatient"
     assert config["halting"]["options"] == {"patience": patience}
     # Fused: an update is one step of each of the 8 rows, and a row that halts begins another puzzle.
     assert summary["puzzles_seen"] == 8 * (1 + 4 // patience)
     mistake = Program(train.main).mistake(capsys, *TINY, rule[0], "halting.options={patients: 2}")
     assert "did you mean 'patience'" in mistake
     # A model trained with any rule can be asked to stop by this one, at its defaults.
-    Program(evaluate.main)("runs/mine", "--halt", "my_rules:Impatient", "--json", "found.json")
+    Program(evaluate.main)("runs/mine", "--halt", "own_halting_rule:Impatient", "--json", "found.json")
     assert json.loads(Path("found.json").read_text())["eval_passes_per_puzzle"] == 3
-    Program(solve.main)("runs/mine", "321...32.12.23.1", "--halt", "my_rules:Impatient")
+    Program(solve.main)("runs/mine", "321...32.12.23.1", "--halt", "own_halting_rule:Impatient")
     assert "stopped after step 1 of 4: patience is at its end" in capsys.readouterr().out
 
 
