@@ -32,6 +32,9 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (["scheme=pi-halt", "halting.ppo.steps=4"], []),
         (["optimizer.muon_lr=0.1", "optimizer.puzzle_lr=1"], ["optimizer.muon_lr", "optimizer.puzzle_lr"]),
         (["optimizer.name=muon", "optimizer.muon_lr=0.1"], []),
+        (["deduction.temperature=2"], ["deduction.temperature"]),
+        (["scheme=deduce", "deduction.temperature=2"], []),
+        (["scheme=deduce", "env.terminate_on_solved=0.5"], ["env.terminate_on_solved"]),
         (["evaluation.points=5", "evaluation.every_updates=7"], ["evaluation.every_updates"]),
     ],
 )  # fmt: skip
