@@ -42,6 +42,7 @@ _IDLE = (
         for key in ("temperature", "cross_entropy")
     ),
     _Idle("deduction.", lambda config: config.env.state != "candidates", "it is of env.state=candidates"),
+    _Idle("env.lost_steps", lambda config: config.env.state != "candidates", "it is of env.state=candidates"),
     _Idle(
         "env.terminate_on_solved",
         lambda config: config.env.state == "candidates",
