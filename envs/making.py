@@ -18,7 +18,7 @@ from latent_rl.envs.registration import is_class_path, registered_ids
 RESERVED = (
     "puzzle", "num_envs", "device", "config", "split", "render_mode",
     "width", "positions", "max_steps", "passes_per_step", "reward", "terminate_on_solved", "initial_latents",
-    "possible",
+    "possible", "lost_steps",
 )  # fmt: skip
 """What the environments take themselves: an option of a puzzle of that name would never reach it."""
 

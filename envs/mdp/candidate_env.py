@@ -62,7 +62,8 @@ class CandidateEnv(SingleEnv):
 
     Termination: every cell has one candidate, and the puzzle's own rule confirms the answer. A puzzle without a rule
     terminates at any full board: `solved` says whether it was right.
-    Truncation: `max_steps` steps were taken, and the last one did not terminate.
+    Truncation: `max_steps` steps were taken, or the answer of the key has been lost for `lost_steps` of them, and the
+    last one did not terminate.
     Neither is a conflict, a cell without a candidate or a full board that the rule refutes: it starts the puzzle anew.
 
     ## Information
@@ -76,6 +77,7 @@ class CandidateEnv(SingleEnv):
     | `quality` | float | the share of the surplus candidates that are gone, in [0, 1] |
     | `violations` | float | 0 if solved, else 1 |
     | `episode_seed` | int | a 62-bit number, for whatever randomness must last an episode |
+    | `lost_for` | int | for how many steps the answer of the key has been no candidate any more; 0 while it is one |
 
     ## Arguments
 
@@ -86,6 +88,7 @@ class CandidateEnv(SingleEnv):
     | `split` | `"train"` | which instances to draw: `"train"`, `"validation"` or `"test"` |
     | `render_mode` | `None` | `"ansi"`: `render()` returns the puzzle and what is decided of it as text |
     | `max_steps` | 64 | deduction steps after which an episode is truncated |
+    | `lost_steps` | `None` | steps after which an episode that has lost the answer is truncated; for training only |
     | `passes_per_step` | 8 | network passes of a deduction step |
     | `reward` | `Reward()` | what a step is worth |
     | `possible` | from training data | bool `[V, V]`, which symbols a cell can turn out to hold, by its given token |

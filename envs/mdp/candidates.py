@@ -40,6 +40,7 @@ class CandidateState(Episodes):
     solved: Tensor
     violations: Tensor
     episode_seed: Tensor
+    lost_for: Tensor
 
     @property
     def answer(self) -> Tensor:
@@ -50,6 +51,13 @@ class CandidateState(Episodes):
 def read_answer(inputs: Tensor, candidates: Tensor) -> Tensor:
     """The symbol of every cell that has one candidate, of the others the token of `inputs`: int64 `[B, L]`."""
     return torch.where(candidates.sum(-1) == 1, candidates.long().argmax(-1), inputs)
+
+
+def _lost(candidates: Tensor, solution: Tensor) -> Tensor:
+    """Which states have lost the key's answer, bool `[B]`: the symbol of a counted cell is no candidate any more."""
+    counted = solution != IGNORE
+    alive = candidates.gather(-1, solution.where(counted, 0).unsqueeze(-1)).squeeze(-1)
+    return (counted & ~alive).any(-1)
 
 
 def possible_symbols(puzzle: Puzzle) -> Tensor:
@@ -120,6 +128,7 @@ class CandidateDynamics(Rules):
             restarts=torch.zeros_like(instances.puzzle_id),
             **fresh._asdict(),
             episode_seed=episode_seed,
+            lost_for=torch.zeros_like(instances.puzzle_id),
         )
 
     def step(self, state: CandidateState, keep: Tensor, branch_cell: Tensor, branch_symbol: Tensor) -> Transition:
@@ -151,16 +160,21 @@ class CandidateDynamics(Rules):
         step = state.step + 1
         after = self._standing(state.inputs, state.solution, candidates)
         terminated = full & ~conflict
+        lost_for = torch.where(_lost(candidates, state.solution), state.lost_for + 1, 0)
         next_state = replace(
             state,
             candidates=candidates,
             step=step,
             restarts=state.restarts + conflict,
             **after._asdict(),
+            lost_for=lost_for,
         )
+        truncated = step >= self.config.max_steps
+        if self.config.lost_steps is not None:
+            truncated = truncated | (lost_for >= self.config.lost_steps)
         before = Standing(state.quality, state.solved, state.violations)
         reward = self.config.reward(before, after, self.config.passes_per_step)
-        return Transition(next_state, reward, terminated, (step >= self.config.max_steps) & ~terminated)
+        return Transition(next_state, reward, terminated, truncated & ~terminated)
 
     def _standing(self, inputs: Tensor, solution: Tensor, candidates: Tensor) -> Standing:
         """How far deduction has come: the share of surplus candidates that are gone, and whether a full board is right.

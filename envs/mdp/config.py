@@ -98,6 +98,9 @@ class CandidateConfig:
 
     Attributes:
         max_steps: deduction steps after which an episode is truncated, those of all restarts together.
+        lost_steps: steps after which an episode is truncated whose candidates have lost the answer of the key; None for
+            never. For training only, so that rows that do not see that they are lost make room: a policy sees a lost
+            state `lost_steps - 1` times.
         passes_per_step: network passes that one deduction step costs.
         reward: callable `(before, after, passes) -> float32 [B]`, see `Reward`; the `quality` of a standing is here the
             share of the surplus candidates that are gone.
@@ -109,12 +112,15 @@ class CandidateConfig:
     """
 
     max_steps: int = 64
+    lost_steps: int | None = None
     passes_per_step: int = 8
     reward: Callable[[Standing, Standing, int], Tensor] = Reward()
     possible: Tensor | None = None
 
     def __post_init__(self) -> None:
         _check_minima(self, {"max_steps": 1, "passes_per_step": 1})
+        if self.lost_steps is not None:
+            _check_minima(self, {"lost_steps": 1})
 
     @classmethod
     def of_reasoner(cls, reasoner: Deducer, **others: Any) -> CandidateConfig:

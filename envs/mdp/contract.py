@@ -113,6 +113,7 @@ CANDIDATE_KEYS: dict[str, Key] = {
         KEYS["step"],
         Key("restarts", "observed", (), torch.int64, Below("max_steps + 1")),
         *(KEYS[name] for name in ("solution", "solved", "quality", "violations", "episode_seed")),
+        Key("lost_for", "privileged", (), torch.int64, Below("max_steps + 1")),
         Key("keep", "action", ("L", "V"), torch.bool, Flag()),
         # One more than there are cells: the last number is no cell.
         Key("branch_cell", "action", (), torch.int64, Below("L + 1")),

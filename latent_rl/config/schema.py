@@ -68,6 +68,9 @@ class EnvConfig(Section):
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the puzzle's constructor")
     state: Literal["latents", "candidates"] = Field("latents", description="what is carried from step to step")
     max_steps: Thousand = Field(6, description="recursion steps of an episode, N_sup")
+    lost_steps: Thousand | None = Field(
+        None, description="candidates: steps after which a training episode that has lost the answer makes room"
+    )
     terminate_on_solved: Fraction = Field(0.0, description="share of training episodes that end once solved")
     reward: RewardConfig = RewardConfig()
 

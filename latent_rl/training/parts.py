@@ -201,7 +201,7 @@ def build_environment(config: Config, puzzle: Puzzle, reasoner: RecursiveReasone
     env, shared = config.env, {"max_steps": config.env.max_steps, "reward": build_reward(config)}
     where = {"split": "train", "num_envs": config.collector.num_envs, "device": reasoner.initial_y.device}
     if isinstance(reasoner, CandidateReasoner):
-        candidates = CandidateConfig.of_reasoner(reasoner, **shared)
+        candidates = CandidateConfig.of_reasoner(reasoner, lost_steps=env.lost_steps, **shared)
         return LatentRecursionTorchEnv(CandidateVectorEnv(puzzle, config=candidates, **where))
     mdp = MDPConfig.of_reasoner(reasoner, terminate_on_solved=env.terminate_on_solved, **shared)
     return LatentRecursionTorchEnv(LatentRecursionVectorEnv(puzzle, config=mdp, **where))

@@ -7,16 +7,20 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import pandas
 import pytest
 import torch
 from programs import Program
 from small_runs import SMALL, same_weights, small_run, weights
 
 from latent_rl.analyze import main as analyze
+from latent_rl.compare import main as compare
 from latent_rl.config import load_config
 from latent_rl.evaluate import main as evaluate
 from latent_rl.halt import main as halt
+from latent_rl.reporting.mlflow_model import PuzzleSolver
 from latent_rl.solve import main as solve
 from latent_rl.storage import History, Summary, load_model, load_training
 from latent_rl.train import main as train
@@ -170,3 +174,23 @@ def test_the_readmes_puzzle_is_trained_without_a_line_changed(tmp_path):
     subprocess.run(program, cwd=tmp_path, env=environment, check=True, capture_output=True)
     summary = json.loads((tmp_path / "runs/takuzu-deduce-0/summary.json").read_text())
     assert summary["puzzle"] == "takuzu-4x4" and summary["scheme"] == "deduce"
+
+
+def test_it_is_compared_with_other_schemes(here, capsys):
+    shared = [setting for setting in SMALL if not setting.startswith("evaluation=")]
+    budget = ["evaluation.points=2", "evaluation.puzzles=10", "budget.updates=3", "network.inner_updates=2"]
+    compare(
+        ["--schemes", "pi", "deduce", "--seeds", "1", "--out", "both", *shared, *budget, "deduce:evaluation.steps=8"]
+    )
+    report = json.loads(Path("both/compare.json").read_text())
+    assert {run["scheme"] for run in report["runs"]} == {"pi", "deduce"}
+
+
+def test_the_model_in_mlflow_answers_with_what_is_confirmed_alone(here):
+    model = PuzzleSolver()
+    model.load_context(SimpleNamespace(artifacts={"checkpoint": str(here / "checkpoint" / "model.pt")}))
+    found = model.predict(None, pandas.DataFrame({"puzzle": ["abcd", "eabc"]}), {"steps": 4})
+    assert list(found.columns) == ["answer", "solved", "confidence", "passes"]
+    for puzzle, row in zip(("abcd", "eabc"), found.itertuples(), strict=True):
+        assert row.answer == (puzzle[::-1] if row.solved else "")
+        assert row.passes <= 12

@@ -196,6 +196,21 @@ def test_an_episode_is_truncated_at_its_last_step():
     assert truncated.all() and not terminated.any() and observation["step"].tolist() == [2] * 3
 
 
+def test_an_episode_that_has_lost_the_answer_makes_room_if_told_so():
+    free, strict = make(num_envs=2), make(num_envs=2, lost_steps=2)
+    for env in (free, strict):
+        _, info = env.reset(seed=0)
+        wrong = (info["solution"][:, 2] + 1) % 5 + 1  # no candidate that is right, and not the neighbour's
+        losing = action(env, branch_cell=torch.tensor([2, CELLS]), branch_symbol=wrong)
+        *_, truncated, info = env.step(losing)
+        assert info["lost_for"].tolist() == [1, 0] and not truncated.any()
+        *_, truncated, info = env.step(action(env))
+        assert info["lost_for"].tolist() == [2, 0]
+        assert truncated.tolist() == [env is strict, False]
+    _, _, _, _, info = free.step(action(free, keep=torch.zeros(2, CELLS, SYMBOLS, dtype=torch.bool)))
+    assert info["lost_for"].tolist() == [0, 0]  # begun anew
+
+
 @settings(max_examples=10, deadline=None)
 @given(num_envs=st.integers(1, 4), seed=st.integers(0, 2**16), max_steps=st.integers(1, 5))
 def test_a_batch_equals_single_episodes(num_envs, seed, max_steps):
@@ -297,5 +312,7 @@ def test_rendering_shows_what_is_decided():
 def test_wrong_values_are_named():
     with pytest.raises(ValueError, match="max_steps must be at least 1"):
         make(max_steps=0)
+    with pytest.raises(ValueError, match="lost_steps must be at least 1"):
+        make(lost_steps=0)
     with pytest.raises(ValueError, match=r"possible must be bool \[6, 6\], got torch.bool \[2, 2\]"):
         make(possible=torch.ones(2, 2, dtype=torch.bool))

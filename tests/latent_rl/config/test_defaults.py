@@ -6,8 +6,8 @@ import inspect
 
 import pytest
 
-from latent_rl.agents import HaltingLearner, HaltingPolicy, Search
-from latent_rl.config.schema import Config, EnvConfig, HaltingPPOConfig, RewardConfig
+from latent_rl.agents import Deduction, HaltingLearner, HaltingPolicy, Search
+from latent_rl.config.schema import Config, DeductionConfig, EnvConfig, HaltingPPOConfig, RewardConfig
 from latent_rl.envs import MDPConfig, Reward
 
 
@@ -17,6 +17,7 @@ from latent_rl.envs import MDPConfig, Reward
         (HaltingLearner, HaltingPPOConfig, ["lr", "clip", "entropy", "lmbda", "epochs", "minibatch"]),
         (HaltingPolicy, HaltingPPOConfig, ["hidden", "floor"]),
         (Reward, RewardConfig, ["pass_cost", "solve_bonus"]),
+        (Deduction, DeductionConfig, ["keep_threshold", "conflict_threshold", "temperature"]),
         (MDPConfig, EnvConfig, ["max_steps", "terminate_on_solved"]),
     ],
 )

@@ -35,6 +35,9 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         (["answers.memory=5", "answers.act=likeliest"], ["answers.memory", "answers.act"]),
         (["scheme=exit", "answers.memory=5", "answers.act=sampled"], []),
         (["scheme=grpo", "answers.memory=5", "answers.act=likeliest"], ["answers.memory"]),
+        (["deduction.temperature=2"], ["deduction.temperature"]),
+        (["scheme=deduce", "deduction.temperature=2"], []),
+        (["scheme=deduce", "env.terminate_on_solved=0.5"], ["env.terminate_on_solved"]),
         (["evaluation.points=5", "evaluation.every_updates=7"], ["evaluation.every_updates"]),
     ],
 )  # fmt: skip

@@ -148,17 +148,20 @@ def test_mistakes_are_told_in_one_line(override: str, message: str) -> None:
 
 @pytest.mark.parametrize("scheme", scheme_names())
 def test_a_run_keeps_every_option_and_reads_it_back(tmp_path: Path, scheme: str) -> None:
-    # Deduction has no value to return: its losses are those of another state.
-    latents = scheme != "deduce"
-    config = load_config("sudoku-4x4", [f"scheme={scheme}", *(RETURN if latents else ())])
+    deduces = load_config("sudoku-4x4", [f"scheme={scheme}"]).env.state == "candidates"
+    # Steps over candidates have no return to learn from.
+    config = load_config("sudoku-4x4", [f"scheme={scheme}", *([] if deduces else RETURN)])
     path = tmp_path / "config.yaml"
     path.write_text(dump(config))
     assert load_resolved(path) == config
     for name, term in config.loss.terms.items():
         if term is not None:
             assert term.options == LOSSES[name].check_options(term.options)
-    if latents:
-        assert flatten(config)["loss.terms.return.lmbda"] == 0.95 and flatten(config)["loss.terms.solved"] is None
+    assert flatten(config)["loss.terms.solved"] is None
+    if deduces:
+        assert flatten(config)["loss.terms.keep.right"] == 4.0
+    else:
+        assert flatten(config)["loss.terms.return.lmbda"] == 0.95
 
 
 def test_a_scheme_that_names_one_term_keeps_the_others(tmp_path: Path) -> None:
