@@ -65,7 +65,7 @@ def build_reasoner(config: Config, puzzle: Puzzle, device: torch.device) -> Recu
 def accelerate(reasoner: RecursiveReasoner, config: Config) -> None:
     """Apply the switches that change speed, not meaning: bfloat16 autocast and compilation."""
     if config.bf16:
-        reasoner.autocast_dtype = torch.bfloat16
+        reasoner.compute_dtype = torch.bfloat16
     if config.compile:
         # The forward is compiled, not the module: hooks stay outside of the graph, so the ledger counts every call,
         # and the names of the weights stay as they are.
