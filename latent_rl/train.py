@@ -98,6 +98,8 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
         # Only now: a store that is refused leaves nothing behind, and a run that it was to go on with as it was.
         write_text(run_dir / "config.yaml", dump(config))
         progress.say(describe(run, run_dir))
+        for note in run.notes:
+            progress.say(note)
         if not run.puzzle.has_validation:
             progress.say(f"{run.puzzle.name} has no validation split: it is measured at the end only, on test puzzles")
         if run.policy.answers is not None and not run.puzzle.counts_violations:

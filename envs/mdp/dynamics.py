@@ -57,6 +57,15 @@ class State:
         """Every field by its name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
+    def where(self, mask: Tensor, fresh: State) -> State:
+        """A new state whose rows in `mask`, bool `[B]`, are those of `fresh`, a batch of `B` too, in new tensors."""
+        replacement = fresh.tensors()
+
+        def chosen(name: str, old: Tensor) -> Tensor:
+            return torch.where(mask.view(-1, *[1] * (old.ndim - 1)), replacement[name], old)
+
+        return State(**{name: chosen(name, old) for name, old in self.tensors().items()})
+
     def with_rows(self, rows: Tensor, fresh: State) -> State:
         """A new state whose `rows` (int64 `[K]`) are those of `fresh` (a batch of `K`), in new tensors.
 

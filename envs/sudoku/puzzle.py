@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latent_rl.envs.options import Count, Seed
-from latent_rl.envs.puzzle import PAD, Instances, Puzzle, PuzzleError
+from latent_rl.envs.puzzle import Instances, Puzzle, PuzzleError
 from latent_rl.envs.renderer import Renderer
 from latent_rl.envs.sources import DEFAULT_VALIDATION, CsvFiles, Generated
 from latent_rl.envs.sudoku import generator as grids
@@ -174,7 +174,8 @@ class Sudoku(Puzzle):
             return instances
         count, device = len(instances), instances.inputs.device
         digits = _permutations((count,), self.size, generator, device)
-        fixed = torch.tensor([PAD, BLANK], device=device).expand(count, -1)
+        # PAD and BLANK, which stay; as a constant they would have to be sent to the device.
+        fixed = torch.arange(BLANK + 1, device=device).expand(count, -1)
         relabelled = torch.cat([fixed, digits + BLANK + 1], dim=1)  # [B, vocabulary]
 
         rows, columns = self.box_shape

@@ -27,7 +27,7 @@ CHANGEABLE = (
     "evaluation",
     "halting.ppo",
     "baseline_passes_per_puzzle",
-    "bf16",
+    "precision",
     "compile",
     "threads",
 )

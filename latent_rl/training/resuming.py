@@ -20,7 +20,7 @@ CHANGEABLE = (
     "baseline_passes_per_puzzle",
     "device",
     "threads",
-    "bf16",
+    "precision",
     "compile",
     "optimizer",
     "halting.ppo",
