@@ -8,7 +8,6 @@ from collections.abc import Collection, Sequence
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from latent_rl.envs.options import Count, Seed
 from latent_rl.envs.puzzle import Instances, Puzzle, PuzzleError
@@ -158,7 +157,9 @@ class Sudoku(Puzzle):
     def violations(self, inputs: Tensor, answers: Tensor) -> Tensor:
         """Digits missing from rows, columns and boxes, and givens that were not kept: float32 `[B]`."""
         size, (rows, columns) = self.size, self.box_shape
-        digit = F.one_hot((answers - BLANK).clamp(0, size), size + 1)[..., 1:].bool().view(-1, size, size, size)
+        # Compared, not `one_hot`, which looks at the values to check them.
+        digits = torch.arange(1, size + 1, device=answers.device)
+        digit = ((answers - BLANK).clamp(max=size).unsqueeze(-1) == digits).view(-1, size, size, size)
         boxes = digit.view(-1, size // rows, rows, size // columns, columns, size).any(4).any(2)
         present = digit.any(1).sum((1, 2)) + digit.any(2).sum((1, 2)) + boxes.sum((1, 2, 3))
         changed = ((inputs != answers) & ~self.free_cells(inputs)).sum(-1)
