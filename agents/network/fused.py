@@ -1,8 +1,8 @@
 """The two formulas that a network pass spends its time on, each with a backward pass written out.
 
 What automatic differentiation would keep and walk through again, the passes here keep once: of a norm only its result
-and a scale, of a gated MLP only the product with its first weight. On a CPU an update is a sixth faster for it
-(docs/results.md). Both work on matrices, along either dimension, so that nothing is transposed.
+and a scale, of a gated MLP only the product with its first weight. Both work on matrices, along either dimension, so that
+nothing is transposed.
 """
 
 from __future__ import annotations

@@ -51,41 +51,35 @@ def settle(config: Config, puzzle: Puzzle, device: torch.device) -> tuple[Config
     """
     if AUTO not in (config.precision, config.compile):
         return config, []
-    asked = {"precision": config.precision, "compile": config.compile}
-    devices = [device.index or 0] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        plain = _milliseconds(config, puzzle, device, "float32", False)
-        long = (config.budget.seconds or 0.0) >= LONG_SECONDS or (
-            config.budget.seconds is None and _updates(config) * plain / 1e3 >= LONG_SECONDS
-        )
-        precisions = ["float32", "bfloat16"] if config.precision == AUTO else [config.precision]
-        compiles = [False, *([True] if long else [])] if config.compile == AUTO else [config.compile]
-        choices = [choice for choice in product(precisions, compiles) if choice != ("float32", False)]
-        file = _file(config, puzzle, device)
-        known = _read(file)
-        lines, found = [], {("float32", False): plain}
-        for precision, compiled in choices:
-            name = _name(precision, compiled)
-            if name not in known:
-                try:
-                    known[name] = _milliseconds(config, puzzle, device, precision, compiled)
-                except (RuntimeError, UserError) as error:
-                    known[name] = None
-                    logger.debug("%s does not run here", name, exc_info=error)
-            if known[name] is None:
-                lines.append(f"{name} does not run on this machine: done without")
-            else:
-                found[precision, compiled] = known[name]
+    file = _file(config, puzzle, device)
+    known = _read(file)
+
+    def took(precision: str, compiled: bool) -> float | None:
+        name = _name(precision, compiled)
+        if name not in known:
+            try:
+                known[name] = _milliseconds(config, puzzle, device, precision, compiled)
+            except RuntimeError as error:  # of a compiler, or of a device that lacks an operation
+                logger.debug("%s does not run here", name, exc_info=error)
+                return None
+        return known[name]
+
+    precisions = ("float32", "bfloat16") if config.precision == AUTO else (config.precision,)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        compiles = (config.compile,)
+        if config.compile == AUTO:
+            compiles = (False, True) if _is_long(config, took(precisions[0], False)) else (False,)
+        found = {choice: took(*choice) for choice in product(precisions, compiles)}
     _write(file, known)
-    allowed = {choice: took for choice, took in found.items() if choice[0] in precisions and choice[1] in compiles}
-    # What was fixed by hand may leave only choices that do not run: then their error is shown where they are used.
-    best = min(allowed or {(precisions[0], compiles[0]): plain}, key=lambda choice: allowed.get(choice, plain))
+    ran = {choice: milliseconds for choice, milliseconds in found.items() if milliseconds is not None}
     first = (precisions[0], compiles[0])
-    if first in allowed and allowed[best] > WORTHWHILE * allowed[first]:
+    best = min(ran, key=ran.__getitem__, default=first)
+    if first in ran and ran[best] > WORTHWHILE * ran[first]:
         best = first
-    times = ", ".join(f"{_name(*choice)} {took:.1f} ms" for choice, took in found.items())
-    settings = " ".join(f"{key}={value}" for key, value in asked.items() if value == AUTO)
-    lines.append(f"{settings}: {_name(*best)} (a step and its gradient: {times})")
+    lines = [f"{_name(*choice)} does not run on this machine: done without" for choice in found if choice not in ran]
+    times = ", ".join(f"{_name(*choice)} {milliseconds:.1f} ms" for choice, milliseconds in ran.items())
+    asked = " ".join(f"{key}=auto" for key in ("precision", "compile") if getattr(config, key) == AUTO)
+    lines.append(f"{asked}: {_name(*best)} (a step and its gradient: {times})")
     return config.model_copy(update={"precision": best[0], "compile": best[1]}), lines
 
 
@@ -152,16 +146,20 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _updates(config: Config) -> float:
-    """Updates of a budget that is not one of seconds."""
+def _is_long(config: Config, milliseconds: float | None) -> bool:
+    """Whether a training is long enough to try to compile, by the time of an update."""
     budget, network = config.budget, config.network
     passes = config.collector.num_envs * network.cycles * (network.inner_updates + 1)
-    limits = (budget.updates, budget.passes and budget.passes / passes)
-    return min(limit for limit in limits if limit is not None)
+    limits = (
+        budget.seconds,
+        budget.updates and budget.updates * (milliseconds or 0.0) / 1e3,
+        budget.passes and budget.passes / passes * (milliseconds or 0.0) / 1e3,
+    )
+    return min(limit for limit in limits if limit is not None) >= LONG_SECONDS
 
 
 def _name(precision: str, compiled: bool) -> str:
-    return f"{precision}, compiled" if compiled else precision
+    return f"{precision} compiled" if compiled else precision
 
 
 def _file(config: Config, puzzle: Puzzle, device: torch.device) -> Path:
@@ -184,16 +182,16 @@ def _processor() -> str:
     return f"{platform.node()} {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
 
 
-def _read(file: Path) -> dict[str, float | None]:
+def _read(file: Path) -> dict[str, float]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    right = isinstance(found, dict) and all(value is None or isinstance(value, float) for value in found.values())
+    right = isinstance(found, dict) and all(isinstance(value, float) for value in found.values())
     return found if right else {}
 
 
-def _write(file: Path, known: dict[str, float | None]) -> None:
+def _write(file: Path, known: dict[str, float]) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps(known))
