@@ -61,3 +61,14 @@ def test_in_bfloat16_features_stay_bfloat16_and_the_norm_is_taken_in_float32(dim
     # The sum of 4,096 squares, which bfloat16 would lose count of.
     many = torch.ones(4096, dtype=torch.bfloat16)
     assert bool((rms_norm(many) == 1).all())
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_a_compiler_is_given_the_same_formulas(dim: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = operands(dim)
+    out = rms_norm(gated_residual(*given, dim), dim)
+    gradients = torch.autograd.grad(out.square().sum() + out[0].sum(), given)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    compiled = rms_norm(gated_residual(*given, dim), dim)
+    torch.testing.assert_close(compiled, out)
+    torch.testing.assert_close(torch.autograd.grad(compiled.square().sum() + compiled[0].sum(), given), gradients)
