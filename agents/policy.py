@@ -133,9 +133,7 @@ class RecursionPolicy(TensorDictModuleBase):
     @torch.no_grad()
     def _previous_answer(self, flat: TensorDictBase) -> Tensor:
         """The answer before the step, int64 `[B, L]`; as in the environment, before the first step the puzzle."""
-        # As the step before has decoded it: in another precision a close call could fall the other way.
-        with self.reasoner.autocast():
-            before = self.reasoner.decode(flat["y"]).argmax(-1)
+        before = self.reasoner.decode(flat["y"]).argmax(-1)
         return torch.where((flat["step"] == 0).unsqueeze(-1), flat["inputs"], before)
 
 

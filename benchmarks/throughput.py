@@ -76,7 +76,7 @@ class Contestant:
         self.watch.watch("loss and backward", self, "learn")
         for optimizer in learner.optimizers:
             self.watch.watch("optimizer", optimizer, "step")
-        self.watch.watch("weight average", learner.averaged, "update_parameters")
+        self.watch.watch("weight average", learner, "average")
         self.training: list[float] = []
         self.answering: list[float] = []
 

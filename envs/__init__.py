@@ -12,6 +12,7 @@ from latent_rl.envs.errors import PuzzleError
 from latent_rl.envs.registration import register_puzzle, registered_ids
 
 if TYPE_CHECKING:
+    from latent_rl.envs.cache import cache_folder
     from latent_rl.envs.check import check_puzzle
     from latent_rl.envs.making import make_puzzle, paths_of, puzzle_from_id
     from latent_rl.envs.mdp import (
@@ -68,6 +69,7 @@ __all__ = [
     "Split",
     "Standing",
     "Vote",
+    "cache_folder",
     "check_disjoint",
     "check_puzzle",
     "instances_of",
@@ -83,6 +85,7 @@ __all__ = [
 # What needs torch, which takes seconds to load, waits until somebody asks for it: `import latent_rl` and every
 # program's `--help` pass through here.
 _LATE = {
+    "cache": ["cache_folder"],
     "check": ["check_puzzle"],
     "making": ["make_puzzle", "paths_of", "puzzle_from_id"],
     "mdp": [

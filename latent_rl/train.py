@@ -102,6 +102,8 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
         if mlflow_run_id is None:
             tracker.data(run.puzzle)
         progress.say(describe(run, run_dir))
+        for note in run.notes:
+            progress.say(note)
         if not run.puzzle.has_validation:
             progress.say(f"{run.puzzle.name} has no validation split: it is measured at the end only, on test puzzles")
         if run.policy.answers is not None and not run.puzzle.counts_violations:

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-NORM_EPS = 1e-5
+from latent_rl.agents.network.fused import gated_residual, rms_norm
+
 ROPE_THETA = 10_000.0
 # Standard deviation of a unit normal truncated to [-2, 2]; dividing by it restores the asked-for deviation.
 TRUNCATED_STD = 0.8796256610342398
@@ -21,7 +22,10 @@ def truncated_normal_(tensor: Tensor, std: float) -> Tensor:
 
 
 class Linear(nn.Linear):
-    """A linear map with LeCun truncated-normal weights and no bias, as everywhere in TRM but in the q head."""
+    """A linear map with LeCun truncated-normal weights and no bias, as everywhere in TRM but in the q head.
+
+    It computes in the dtype of what it is given: bfloat16 features meet weights that are rounded to bfloat16.
+    """
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__(in_features, out_features, bias=False)
@@ -30,10 +34,9 @@ class Linear(nn.Linear):
         """Draw the weights anew."""
         truncated_normal_(self.weight, 1 / math.sqrt(self.in_features))
 
-
-def rms_norm(x: Tensor) -> Tensor:
-    """Root-mean-square norm over the last dimension, without learned weights."""
-    return F.rms_norm(x, x.shape[-1:], eps=NORM_EPS)
+    def forward(self, x: Tensor) -> Tensor:
+        """`[*B, in_features]` to `[*B, out_features]`."""
+        return F.linear(x, self.weight.to(x.dtype))
 
 
 def rotary_table(length: int, head_width: int) -> tuple[Tensor, Tensor]:
@@ -71,12 +74,13 @@ class BoardConvolution(nn.Module):
         rows, columns = self.grid_shape
         front, cells = x.split((x.shape[1] - rows * columns, rows * columns), dim=1)
         board = cells.transpose(1, 2).unflatten(-1, self.grid_shape)
-        mixed = F.silu(self.depthwise(board)).flatten(-2).transpose(1, 2)
+        mixed = self.depthwise._conv_forward(board, self.depthwise.weight.to(x.dtype), None)
+        mixed = F.silu(mixed).flatten(-2).transpose(1, 2)
         return torch.cat((front, mixed), dim=1)
 
 
 class SwiGLU(nn.Module):
-    """Gated MLP `down(silu(gate(x)) * up(x))` over the last dimension.
+    """Gated MLP with its residual and a norm: `rms_norm(x + down(silu(gate(x)) * up(x)))`.
 
     The inner width is 2/3 of `expansion * width`, rounded to an integer, then up to a multiple of `multiple_of`.
     With `kernel`, a `BoardConvolution` stands before `down`.
@@ -97,10 +101,18 @@ class SwiGLU(nn.Module):
         self.down = Linear(inner, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[*B, width]` to the same shape; with a convolution, `[B, P + R C, width]`."""
+        """Mix the features of `[*B, width]`; with a convolution, of `[B, P + R C, width]`. Returns the same shape."""
+        if self.convolution is None:
+            return rms_norm(gated_residual(x.flatten(0, -2), *self._weights(x))).view_as(x)
         gate, up = self.gate_up(x).chunk(2, dim=-1)
-        hidden = F.silu(gate) * up
-        return self.down(hidden if self.convolution is None else self.convolution(hidden))
+        return rms_norm(x + self.down(self.convolution(F.silu(gate) * up)))
+
+    def across(self, x: Tensor) -> Tensor:
+        """Mix positions: the MLP and its norm run along the first dimension of `[width, *B]`; the same shape."""
+        return rms_norm(gated_residual(x.flatten(1), *self._weights(x), dim=0), dim=0).view_as(x)
+
+    def _weights(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.gate_up.weight.to(x.dtype), self.down.weight.to(x.dtype)
 
 
 class Attention(nn.Module):
@@ -156,11 +168,12 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`[B, length, D]` to the same shape."""
         if self.attention is not None:
-            x = rms_norm(x + self.attention(x))
-        else:
-            across = x.transpose(1, 2)
-            x = rms_norm(across + self.position_mlp(across)).transpose(1, 2)
-        return rms_norm(x + self.mlp(x))
+            return self.mlp(rms_norm(x + self.attention(x)))
+        # Positions in front, [length, B, D]: both MLPs are then plain matrix products of what lies in memory.
+        x = self.position_mlp.across(x.transpose(0, 1).contiguous())
+        if self.mlp.convolution is not None:
+            return self.mlp(x.transpose(0, 1).contiguous())
+        return self.mlp(x).transpose(0, 1)
 
 
 class SharedNetwork(nn.Module):

@@ -61,18 +61,17 @@ class CandidateReasoner(RecursiveReasoner):
             puzzle_id: int64 `[B]`.
             candidates: bool `[B, L, V]`, the symbols that are still possible.
         """
-        with self.autocast():
-            x = self.embed(inputs, puzzle_id, torch.zeros_like(puzzle_id))
-            front = self.config.puzzle_positions
-            x = torch.cat((x[:, :front], x[:, front:] + self.embed_candidates(candidates.float())), dim=1)
-            z = self.initial_z.expand_as(x)
-            heads = []
-            for _ in range(self.config.inner_updates):
-                z = self.network(z, x)
-                cells = z[:, front:]
-                # The head of "solved right now" has another question here: its first logit is that of a conflict.
-                heads.append((self.keep_head(cells).float(), self.decode(z), self.q_logits(z)[:, 0]))
-            return DeductionOutput(*(torch.stack(one, dim=1) for one in zip(*heads, strict=True)))
+        x = self.embed(inputs, puzzle_id, torch.zeros_like(puzzle_id))
+        front = self.config.puzzle_positions
+        x = self._computed(torch.cat((x[:, :front], x[:, front:] + self.embed_candidates(candidates.float())), dim=1))
+        z = self._computed(self.initial_z.expand_as(x))
+        heads = []
+        for _ in range(self.config.inner_updates):
+            z = self.network(z, x)
+            cells = z[:, front:]
+            # The head of "solved right now" has another question here: its first logit is that of a conflict.
+            heads.append((self.keep_head(cells).float(), self.decode(z), self.q_logits(z.float())[:, 0]))
+        return DeductionOutput(*(torch.stack(one, dim=1) for one in zip(*heads, strict=True)))
 
 
 def make_reasoner(config: ReasonerConfig) -> RecursiveReasoner:

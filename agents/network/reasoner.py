@@ -102,11 +102,12 @@ class RecursiveReasoner(nn.Module):
     Weight-compatible with the official TRM and DIS models; `latent_rl.agents.official` translates their names.
 
     Attributes:
-        autocast_dtype: compute recursion steps under autocast to this type; None (the default) leaves float32.
+        compute_dtype: what network and output head compute in, such as `torch.bfloat16`; weights, embeddings and the q
+            head stay as they are. None (the default) leaves the dtype of the weights.
         step_keys: what `step` takes, as observations name it.
     """
 
-    autocast_dtype: torch.dtype | None = None
+    compute_dtype: torch.dtype | None = None
     step_keys: ClassVar[tuple[str, ...]] = ("inputs", "puzzle_id", "y", "z", "step")
 
     def __init__(self, config: ReasonerConfig) -> None:
@@ -183,14 +184,6 @@ class RecursiveReasoner(nn.Module):
             z = self.network(z, injection)
         return self.network(y, z), z
 
-    def autocast(self) -> torch.autocast:
-        """The precision of recursion steps, as a context; what is decoded outside of a step needs it too."""
-        device = self.initial_y.device.type
-        # Without the cache of converted weights: some versions of torch keep one that was made under `no_grad`, in an
-        # earlier cycle, and the weight then has no gradient in the last.
-        on = self.autocast_dtype is not None
-        return torch.autocast(device, dtype=self.autocast_dtype, enabled=on, cache_enabled=False)
-
     def step(self, inputs: Tensor, puzzle_id: Tensor, y: Tensor, z: Tensor, step: Tensor) -> StepOutput:
         """One recursion step: `T` cycles of `n` updates of `z` and one of `y`, gradient through the last cycle only.
 
@@ -200,16 +193,16 @@ class RecursiveReasoner(nn.Module):
             y, z: float32 `[B, P + L, D]`, the latents; gradient does not flow into them.
             step: int64 `[B]`, recursion steps taken so far, 0 at the first.
         """
-        with self.autocast():
-            y, z = self._step(inputs, puzzle_id, y.detach(), z.detach(), step)
-            return StepOutput(y.float(), z.float(), self.decode(y), self.q_logits(y))
+        y, z = self._step(inputs, puzzle_id, self._computed(y.detach()), self._computed(z.detach()), step)
+        y, z = y.float(), z.float()
+        return StepOutput(y, z, self.decode(y), self.q_logits(y))
 
     def _step(self, inputs: Tensor, puzzle_id: Tensor, y: Tensor, z: Tensor, step: Tensor) -> tuple[Tensor, Tensor]:
         if self.config.feed == "answer":
             with torch.no_grad():
                 answer = self.decode(y).argmax(-1)
             inputs = torch.where(step.unsqueeze(-1) > 0, answer, inputs)
-        x = self.embed(inputs, puzzle_id, step)
+        x = self._computed(self.embed(inputs, puzzle_id, step))
         with torch.no_grad():
             for _ in range(self.config.cycles - 1):
                 y, z = self._cycle(x, y, z)
@@ -217,8 +210,17 @@ class RecursiveReasoner(nn.Module):
 
     def decode(self, y: Tensor) -> Tensor:
         """Logits `[B, L, V]`, float32, of the answer that `y` `[B, P + L, D]` stands for. Costs no network pass."""
-        return self.output_head(y[:, self.config.puzzle_positions :]).float()
+        return self.output_head(self._cast(y[:, self.config.puzzle_positions :])).float()
 
     def q_logits(self, y: Tensor) -> Tensor:
         """Logits `[B, 2]`, float32, (halt, continue) read from the first position of `y`. Costs no network pass."""
         return self.q_head(y[:, 0]).float()
+
+    def _computed(self, x: Tensor) -> Tensor:
+        """`x` as the network works: in the dtype that it computes in, and with the memory order of `Block`."""
+        if self.config.mixer == "mlp":
+            x = x.transpose(0, 1).contiguous().transpose(0, 1)
+        return self._cast(x)
+
+    def _cast(self, x: Tensor) -> Tensor:
+        return x if self.compute_dtype is None else x.to(self.compute_dtype)

@@ -54,7 +54,10 @@ class ArcVote(Vote):
 
     def augmentation(self, number: Tensor) -> Augmentation:
         """What makes views `number` (int64 `[B]`), in the corner of the canvas."""
-        symmetry, colours = (table.to(number.device)[number] for table in self._tables)
+        if self._tables[0].device != number.device:
+            # Once, not at every draw: sending a table to a device waits for it.
+            self._tables = tuple(table.to(number.device) for table in self._tables)
+        symmetry, colours = (table[number] for table in self._tables)
         return Augmentation(symmetry, colours, number.new_zeros(len(number), 2))
 
     def image(self, instances: Instances, augmentation: Augmentation, number: Tensor) -> Instances:

@@ -48,6 +48,15 @@ class Episodes:
         """The state of some of the episodes: `rows` are indices or a mask."""
         return type(self)(**{name: value[rows] for name, value in self.tensors().items()})
 
+    def where(self, mask: Tensor, fresh: Episodes) -> Episodes:
+        """A new state whose rows in `mask`, bool `[B]`, are those of `fresh`, a batch of `B` too, in new tensors."""
+        replacement = fresh.tensors()
+
+        def chosen(name: str, old: Tensor) -> Tensor:
+            return torch.where(mask.view(-1, *[1] * (old.ndim - 1)), replacement[name], old)
+
+        return type(self)(**{name: chosen(name, old) for name, old in self.tensors().items()})
+
     def with_rows(self, rows: Tensor, fresh: Episodes) -> Episodes:
         """A new state whose `rows` (int64 `[K]`) are those of `fresh` (a batch of `K`), in new tensors.
 

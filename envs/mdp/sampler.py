@@ -35,7 +35,8 @@ class Sampler:
         self._device = device
         self._generator = torch.Generator(device)
         self._order = torch.empty(0, dtype=torch.int64, device=device)
-        self._position = 0
+        self._position: int | Tensor = 0  # on the device once rows were drawn by a mask
+        self._furthest = 0
 
     def __len__(self) -> int:
         return len(self._instances)
@@ -44,7 +45,7 @@ class Sampler:
         """Start over from a seed."""
         self._generator.manual_seed(seed)
         self._order = self._order[:0]
-        self._position = 0
+        self._position = self._furthest = 0
 
     def draw(self, count: int) -> tuple[Instances, Tensor]:
         """The next `count` instances of the random order, and an episode seed (int64 `[count]`) for each."""
@@ -52,6 +53,21 @@ class Sampler:
         if self._split == "train":
             instances = self._puzzle.augment(instances, self._generator)
         return instances, self._episode_seeds(count)
+
+    def draw_rows(self, mask: Tensor) -> tuple[Instances, Tensor]:
+        """An instance and an episode seed for every row; those in `mask`, bool `[B]`, are the next of the random order.
+
+        What the other rows get means nothing. How many they are is not asked, but where the order may be at its end.
+        """
+        rows = mask.shape[0]
+        if self._furthest + rows > self._order.shape[0]:
+            self._lay_out(rows)
+        instances = self._instances[self._order[self._position + (mask.cumsum(0) - 1).clamp(min=0)]]
+        self._position = self._position + mask.sum()
+        self._furthest += rows
+        if self._split == "train":
+            instances = self._puzzle.augment(instances, self._generator)
+        return instances, self._episode_seeds(rows)
 
     def pick(self, indices: int | Sequence[int] | Tensor, count: int) -> tuple[Instances, Tensor]:
         """The `count` instances with the given indices, as they are, and an episode seed for each.
@@ -78,7 +94,7 @@ class Sampler:
             "generator": self._generator.get_state(),
             "device": self._device.type,
             "order": self._order,
-            "position": self._position,
+            "position": int(self._position),
             "instances": len(self),
         }
 
@@ -101,7 +117,14 @@ class Sampler:
             )
         self._generator.set_state(state["generator"].cpu())
         self._order = state["order"].to(self._device)
-        self._position = state["position"]
+        self._position = self._furthest = state["position"]
+
+    def _lay_out(self, count: int) -> None:
+        """See that the random order holds `count` indices that were not drawn yet. Waits for the device."""
+        parts = [self._order[int(self._position) :]]
+        while sum(map(len, parts)) < count:
+            parts.append(torch.randperm(len(self), generator=self._generator, device=self._device))
+        self._order, self._position, self._furthest = torch.cat(parts), 0, 0
 
     def _episode_seeds(self, count: int) -> Tensor:
         return torch.randint(2**62, (count,), generator=self._generator, device=self._device)
@@ -109,6 +132,7 @@ class Sampler:
     def _next_indices(self, count: int) -> Tensor:
         """Indices int64 `[count]`; one loop iteration an epoch, not an index."""
         parts = []
+        self._position = int(self._position)
         while count > 0:
             if self._position == self._order.shape[0]:
                 self._order = torch.randperm(len(self), generator=self._generator, device=self._device)
@@ -117,4 +141,5 @@ class Sampler:
             self._position += part.shape[0]
             count -= part.shape[0]
             parts.append(part)
+        self._furthest = self._position
         return parts[0] if len(parts) == 1 else torch.cat(parts)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import gymnasium
 import torch
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
@@ -49,6 +51,9 @@ class BatchEnv(VectorEnv):
     Attributes:
         config_type: of what the process is told beside its puzzle.
         make_dynamics: makes the rules from a puzzle, such a configuration and a device.
+        masked_resets: whether a partial reset draws a puzzle for every row and keeps those of `reset_mask`, so that
+            nobody waits to be told how many these are. So it is on every device but the CPU, where drawing takes time
+            and waiting none. The order of the puzzles is kept either way.
     """
 
     config_type: ClassVar[type]
@@ -83,12 +88,21 @@ class BatchEnv(VectorEnv):
         self.dynamics = self.make_dynamics(self.puzzle, config, self.device)
         self.single_observation_space = observation_space(self.dynamics)
         self.single_action_space = action_space(self.dynamics)
-        self.observation_space = batch_space(self.single_observation_space, num_envs)
-        self.action_space = batch_space(self.single_action_space, num_envs)
+        self.masked_resets = self.device.type != "cpu"
         self._sampler = Sampler(self.puzzle, split, self.device)
         self._seeded = False
         self._state: Episodes | None = None
         self._restored = False
+
+    @cached_property
+    def observation_space(self) -> spaces.Dict:
+        """Space of a batch of observations, made when it is asked for: at ARC's size it takes gigabytes."""
+        return batch_space(self.single_observation_space, self.num_envs)
+
+    @cached_property
+    def action_space(self) -> spaces.Dict:
+        """Space of a batch of actions, made when it is asked for."""
+        return batch_space(self.single_action_space, self.num_envs)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -208,7 +222,9 @@ class BatchEnv(VectorEnv):
     def _restart_rows(self, mask: Tensor, options: dict[str, Any]) -> Episodes:
         if self._state is None:
             raise gymnasium.error.ResetNeeded("the first reset() starts every row: call it without a reset_mask")
-        rows = mask.nonzero(as_tuple=True)[0]  # the one place that waits for the device
+        if self.masked_resets and "index" not in options:
+            return self._state.where(mask, self.dynamics.start(*self._sampler.draw_rows(mask)))
+        rows = mask.nonzero(as_tuple=True)[0]  # which waits for the device
         count = rows.shape[0]
         if count == 0:
             return self._state

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from latent_rl.envs.classes import SplitBy, held_out
 from latent_rl.envs.options import Count, Seed
-from latent_rl.envs.puzzle import PAD, Instances, Puzzle, PuzzleError, Split
+from latent_rl.envs.puzzle import Instances, Puzzle, PuzzleError, Split
 from latent_rl.envs.renderer import Renderer
 from latent_rl.envs.sources import DEFAULT_VALIDATION, CsvFiles, Generated
 from latent_rl.envs.sudoku import generator as grids
@@ -173,7 +173,9 @@ class Sudoku(Puzzle):
     def violations(self, inputs: Tensor, answers: Tensor) -> Tensor:
         """Digits missing from rows, columns and boxes, and givens that were not kept: float32 `[B]`."""
         size, (rows, columns) = self.size, self.box_shape
-        digit = F.one_hot((answers - BLANK).clamp(0, size), size + 1)[..., 1:].bool().view(-1, size, size, size)
+        # Compared, not `one_hot`, which looks at the values to check them.
+        digits = torch.arange(1, size + 1, device=answers.device)
+        digit = ((answers - BLANK).clamp(max=size).unsqueeze(-1) == digits).view(-1, size, size, size)
         boxes = digit.view(-1, size // rows, rows, size // columns, columns, size).any(4).any(2)
         present = digit.any(1).sum((1, 2)) + digit.any(2).sum((1, 2)) + boxes.sum((1, 2, 3))
         changed = ((inputs != answers) & ~self.free_cells(inputs)).sum(-1)
@@ -199,7 +201,8 @@ class Sudoku(Puzzle):
             return instances
         count, device = len(instances), instances.inputs.device
         digits = _permutations((count,), self.size, generator, device)
-        fixed = torch.tensor([PAD, BLANK], device=device).expand(count, -1)
+        # PAD and BLANK, which stay; as a constant they would have to be sent to the device.
+        fixed = torch.arange(BLANK + 1, device=device).expand(count, -1)
         relabelled = torch.cat([fixed, digits + BLANK + 1], dim=1)  # [B, vocabulary]
 
         rows, columns = self.box_shape

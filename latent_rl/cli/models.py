@@ -29,7 +29,7 @@ CHANGEABLE = (
     "deduction",
     "baseline_passes_per_puzzle",
     "baseline_run",
-    "bf16",
+    "precision",
     "compile",
     "threads",
 )

@@ -251,8 +251,12 @@ class Config(Section):
     scheme: str = Field("pi", description="training recipe: a file of configs/scheme, by name or path")
     seed: Integer = Field(0, ge=0, lt=2**63)
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
-    bf16: bool = Field(False, description="run the network under bfloat16 autocast")
-    compile: bool = Field(False, description="torch.compile the shared network")
+    precision: Literal["float32", "bfloat16", "auto"] = Field(
+        "float32", description="what the network computes in; auto: the faster one here, measured when training starts"
+    )
+    compile: bool | Literal["auto"] = Field(
+        False, description="torch.compile the shared network; auto: if it pays, measured when a long training starts"
+    )
     threads: Integer = Field(0, ge=0, le=1024, description="CPU threads of torch; 0 leaves torch's own choice")
     checkpoint_every_seconds: Number = Field(60.0, gt=0.0, description="training seconds between two checkpoints")
     baseline_passes_per_puzzle: Positive = Field(336, description="TRM's passes: 16 steps x 3 cycles x (6 + 1)")

@@ -24,6 +24,7 @@ MOVED = {
     "loss.value.gamma": "loss.terms.return.gamma",
     "loss.value.lmbda": "loss.terms.return.lmbda",
     "halting.exploration": "halting.options.exploration",
+    "bf16": "precision (bf16=true: precision=bfloat16)",
 }
 """Keys of earlier versions, with those of today."""
 
@@ -144,7 +145,14 @@ def rule_context(config: Config, puzzle: Puzzle, policy: HaltingPolicy | None) -
 
 def translate(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Values that a run of any version has written, fully resolved, in the keys of today."""
-    return _translate_judge(_translate_loss(_translate_halting(values)))
+    return _translate_precision(_translate_judge(_translate_loss(_translate_halting(values))))
+
+
+def _translate_precision(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(values.get("bf16"), bool):
+        return values
+    others = {key: value for key, value in values.items() if key != "bf16"}
+    return {"precision": "bfloat16" if values["bf16"] else "float32", **others}
 
 
 def _translate_halting(values: Mapping[str, Any]) -> Mapping[str, Any]:

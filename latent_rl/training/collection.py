@@ -63,6 +63,8 @@ class Collection:
             total_frames=-1,
             # Fresh tensors every batch: shared buffers would need a first, uncollected call of the policy.
             use_buffers=False,
+            # Everything runs in one stream, in order: nobody has to wait for it.
+            no_cuda_sync=True,
             track_traj_ids=False,
             return_same_td=True,
             auto_register_policy_transforms=False,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from tensordict import TensorDictBase
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from latent_rl.agents import TABLE, RecursiveReasoner, SignSGD, compact_state, load_compact_state
 from latent_rl.config import OptimizerConfig
@@ -52,7 +52,8 @@ class Learner:
         self.reasoner = reasoner
         self.heads = nn.ModuleList(heads)
         self.clip_norm = config.clip_norm
-        self.averaged = AveragedModel(reasoner, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        self.ema_decay = config.ema_decay
+        self.averaged = AveragedModel(reasoner)
         self.optimizers = build_optimizers(reasoner, self.heads, config)
         warmup = max(1, config.warmup_updates)
         self.schedules = [
@@ -71,10 +72,20 @@ class Learner:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             schedule.step()
-        self.averaged.update_parameters(self.reasoner)
+        self.average()
         self.updates += 1
         self._last_norm = norm
         return {"gradient_norm": norm}
+
+    @torch.no_grad()
+    def average(self) -> None:
+        """Move the averaged weights. As `AveragedModel.update_parameters`, which asks the device if it is the first."""
+        weights, averaged = [*self.reasoner.parameters()], [*self.averaged.module.parameters()]
+        if self.updates == 0:
+            torch._foreach_copy_(averaged, weights)
+        else:
+            torch._foreach_lerp_(averaged, weights, 1 - self.ema_decay)
+        self.averaged.n_averaged += 1
 
     @property
     def diverged(self) -> bool:

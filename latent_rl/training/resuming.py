@@ -21,7 +21,7 @@ CHANGEABLE = (
     "baseline_run",
     "device",
     "threads",
-    "bf16",
+    "precision",
     "compile",
     "optimizer",
     "halting.ppo",

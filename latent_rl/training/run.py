@@ -41,6 +41,7 @@ from latent_rl.training.parts import (
     build_reward,
     choose_device,
 )
+from latent_rl.training.speed import settle, warm_up
 
 
 class Stateful(Protocol):
@@ -72,6 +73,7 @@ class Run:
         ledger: counts the network passes.
         clock: counts the seconds of training.
         history: the evaluations so far.
+        notes: what was settled when it was put together, in lines for people.
     """
 
     config: Config
@@ -88,6 +90,7 @@ class Run:
     ledger: Ledger
     clock: Clock
     history: History
+    notes: tuple[str, ...] = ()
 
     @property
     def device(self) -> torch.device:
@@ -144,7 +147,9 @@ def assemble(config: Config, init: Path | None = None) -> Run:
     puzzle.instances("test")
     if puzzle.has_validation:
         puzzle.instances("validation")
-    reasoner = build_reasoner(config, puzzle, choose_device(config.device))
+    device = choose_device(config.device)
+    config, notes = settle(config, puzzle, device)
+    reasoner = build_reasoner(config, puzzle, device)
     if init is not None:
         # Before anything is made from the reasoner: its average, and the environment's initial latents.
         load_weights(reasoner, init)
@@ -170,6 +175,10 @@ def assemble(config: Config, init: Path | None = None) -> Run:
     ledger = Ledger()
     for one in (reasoner, learner.averaged_reasoner):
         accelerate(one, config)
+    if config.compile or device.type != "cpu":
+        # Before it is counted, and before a clock runs.
+        warm_up(reasoner, config)
+    for one in (reasoner, learner.averaged_reasoner):
         ledger.watch(one.network)
     return Run(
         config=config,
@@ -186,6 +195,7 @@ def assemble(config: Config, init: Path | None = None) -> Run:
         ledger=ledger,
         clock=Clock(),
         history=History(),
+        notes=tuple(notes),
     )
 
 

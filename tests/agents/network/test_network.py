@@ -125,7 +125,7 @@ def test_under_bfloat16_every_weight_has_gradient_also_after_cycles_without() ->
     torch.manual_seed(0)
     config = ReasonerConfig(vocab_size=6, seq_len=16, width=16, heads=2, multiple_of=8, cycles=3, inner_updates=2)
     reasoner = RecursiveReasoner(config)
-    reasoner.autocast_dtype = torch.bfloat16
+    reasoner.compute_dtype = torch.bfloat16
     nothing = torch.zeros(4, dtype=torch.int64)
     out = reasoner.step(torch.randint(6, (4, 16)), nothing, *reasoner.initial_latents(4), nothing)
     torch.nn.functional.cross_entropy(out.logits.flatten(0, 1), torch.randint(6, (64,))).add(out.q.sum()).backward()

@@ -148,7 +148,7 @@ def test_a_preset_with_a_base_says_only_what_differs() -> None:
     assert differences("sudoku-hard-gpu", "sudoku-hard") == {
         "name": "sudoku-hard-gpu-pi-0",
         "device": "cuda",
-        "bf16": True,
+        "precision": "bfloat16",
         "compile": True,
         "network.width": 512,
         "network.layers": 2,

@@ -48,7 +48,7 @@ def _settings() -> Iterator[Case]:
         "optimizer.betas=[0.9, 0.999]",
         "optimizer.weight_decay=0", "optimizer.warmup_updates=0", "optimizer.ema_decay=0", "optimizer.ema_decay=1",
         "optimizer.clip_norm=1e6", "scheme=trm network.cycles=1 network.inner_updates=1 env.max_steps=2", "scheme=dis",
-        "scheme=pi-halt", "scheme=pi", "bf16=true", "threads=0", "threads=2", "device=auto",
+        "scheme=pi-halt", "scheme=pi", "precision=bfloat16", "threads=0", "threads=2", "device=auto",
         "checkpoint_every_seconds=0.001", "baseline_passes_per_puzzle=1", "evaluation.every_updates=1",
         "evaluation.points=2", "evaluation.puzzles=5", "evaluation.batch_size=1", "evaluation.puzzles=1000000",
         "budget.passes=100", "budget.updates=null budget.passes=500", "budget.seconds=1000", "budget.seconds=0.001",
