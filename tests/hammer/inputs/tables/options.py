@@ -26,6 +26,7 @@ FAMILIES: dict[str, dict[str, Kind]] = {
         "check_uniqueness": FLAG,
         "cache_dir": FILE,
         "validation": OPTIONAL_COUNT,
+        "split_by": Kind("word"),
     },
     "Maze": {
         "size": COUNT,
@@ -49,6 +50,7 @@ FAMILIES: dict[str, dict[str, Kind]] = {
         "seed": SEED,
         "cache_dir": FILE,
         "validation": OPTIONAL_COUNT,
+        "split_by": Kind("word"),
     },
     "Arc": {
         "test": Kind("sources"),
