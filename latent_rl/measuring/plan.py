@@ -104,7 +104,8 @@ def check_same_settings(plan: Plan) -> None:
     except UserError as error:
         raise UserError(f"{file} is no configuration of this version of latent_rl: {error}") from None
     for key in dict.fromkeys([*here, *there]):
-        if there.get(key) != here.get(key) and not key.startswith(FREE_KEYS):
+        settled = key in ("precision", "compile") and here.get(key) == "auto"  # by measuring, when the run was begun
+        if there.get(key) != here.get(key) and not settled and not key.startswith(FREE_KEYS):
             raise UserError(
                 f"{plan.run_dir} was made with {key}={there.get(key)}, not {here.get(key)}: "
                 "repeat the settings of the first time, or choose another folder with --out"

@@ -203,6 +203,8 @@ def test_a_folder_of_other_settings_is_refused(capsys: pytest.CaptureFixture[str
     assert "c/pi-0 was made with optimizer.lr=" in fails(capsys, *arguments, "optimizer.lr=0.123")
     assert "c/pi-0 was made with budget.passes=50, not 60" in fails(capsys, *arguments, "budget.passes=60")
     run(*arguments, "tracking.every_updates=7")
+    # What was `auto` is settled in the run, and goes on as it was settled.
+    run(*arguments, "precision=auto")
     Path("c/dis-0").write_text("in the way")
     assert "c/dis-0 is no folder" in fails(capsys, "--schemes", "pi", "dis", *arguments[2:])
     Path("c/compare.json").write_text("{")
