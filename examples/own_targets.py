@@ -20,4 +20,4 @@ class FirstCells(TargetGenerator):
 
     def __call__(self, tensordict):
         solution = tensordict["solution"]
-        return solution.masked_fill(torch.arange(solution.shape[-1]) >= self.cells, IGNORE)
+        return solution.masked_fill(torch.arange(solution.shape[-1], device=solution.device) >= self.cells, IGNORE)

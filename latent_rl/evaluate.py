@@ -79,13 +79,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.refuse_for_deduction(trained, options)
     name = cli.chosen_rule(options, trained)
     rule = stopping_rule(name, trained, puzzle, options.halt_threshold)
-    stopped = baseline_stop(config)
+    # Only if it is asked for here: where a model comes from may not be where its baseline is.
+    named = any(override.startswith("baseline_run=") for override in options.overrides)
+    stopped = baseline_stop(config) if named else None
     steps = options.steps or config.evaluation_steps
     settings = cli.search_settings(options, trained, puzzle)
     instances = cli.instances_to_test(trained, config, puzzle, options.puzzles, options.split)
     labels = None if options.by is None else labels_of(puzzle, options.split, options.by)[: len(instances)]
     if labels is not None and settings is not None:
         raise UserError("--by says which puzzles the recursion solves: leave out the options of search")
+    if labels is not None:
+        by_kind(torch.zeros(3, len(labels)), labels)  # too many kinds are refused before anything is measured
     scores: list[Tensor] = []
     found = measure(trained, puzzle, config, instances, steps, rule, options.guidance, settings, scores.append)
 

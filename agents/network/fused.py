@@ -27,7 +27,7 @@ def rms_norm(x: Tensor, dim: int = -1) -> Tensor:
     Returns:
         The shape and dtype of `x`.
     """
-    if torch.compiler.is_compiling():
+    if _is_derived(x):
         wide = _at_least_float32(x)
         return (wide * (wide.square().mean(dim, keepdim=True) + NORM_EPS).rsqrt()).to(x.dtype)
     return _RMSNorm.apply(x, dim)
@@ -45,11 +45,16 @@ def gated_residual(x: Tensor, gate_up: Tensor, down: Tensor, dim: int = 1) -> Te
     Returns:
         The shape of `x`. All dtypes are the same.
     """
-    if torch.compiler.is_compiling():
+    if _is_derived(x):
         gate, up = (x @ gate_up.t() if dim else gate_up @ x).chunk(2, dim)
         hidden = F.silu(gate) * up
         return x + (hidden @ down.t() if dim else down @ hidden)
     return _GatedResidual.apply(x, gate_up, down, dim)
+
+
+def _is_derived(x: Tensor) -> bool:
+    """Whether the plain formulas are better: for a compiler, and under autocast, which changes dtypes in between."""
+    return torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type)
 
 
 class _RMSNorm(torch.autograd.Function):

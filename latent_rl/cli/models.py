@@ -141,8 +141,15 @@ def open_model(
         refuse_left_out(trained, config)
         raise
     check_same_puzzle(trained, config, puzzle)
-    accelerate(trained.reasoner, config if compile else config.model_copy(update={"compile": False}))
+    plain = _settled(config) if trained.official else config
+    accelerate(trained.reasoner, plain if compile else plain.model_copy(update={"compile": False}))
     return trained, config, puzzle
+
+
+def _settled(config: Config) -> Config:
+    """An official checkpoint has the `auto` of its preset, which no training of ours has settled: it runs plain."""
+    precision = "float32" if config.precision == "auto" else config.precision
+    return config.model_copy(update={"precision": precision, "compile": config.compile is True})
 
 
 def change(trained: TrainedModel, overrides: Sequence[str]) -> Config:

@@ -56,10 +56,12 @@ def own_stop(
         metric: `solved_rate` or `exact_accuracy`.
         passes_per_puzzle: see `ways_to_stop`.
     """
-    ways = ways_to_stop(validation, passes_per_puzzle)
+    # A halting rule that hardly ever stops may have stopped somebody in one of the two: then only one has the q head's.
+    there = {way.way: way for way in ways_to_stop(test, passes_per_puzzle)}
+    ways = [way for way in ways_to_stop(validation, passes_per_puzzle) if way.way in there]
     passes = [way.passes_per_puzzle for way in ways]
     number = cheapest(passes, [getattr(way, metric) for way in ways], getattr(validation, metric))
-    return ways_to_stop(test, passes_per_puzzle)[number]
+    return there[ways[number].way]
 
 
 def baseline_stop(config: Config) -> OwnStop | None:
@@ -73,7 +75,9 @@ def baseline_stop(config: Config) -> OwnStop | None:
     run_dir = Path(config.baseline_run)
     stop = Summary.read(run_dir).own_stop
     if stop is None:
-        raise UserError(f"baseline_run={run_dir} has no stop that was chosen on validation puzzles: train it again")
+        raise UserError(
+            f"baseline_run={run_dir} has no stop that was chosen on validation puzzles: train it again, or leave it out"
+        )
     there = load_resolved(run_dir / "config.yaml", named=named_code(config.model_dump(mode="json"))).env
     for name in ("id", *sorted({*there.options, *config.env.options} - {*CACHES})):
         theirs, ours = ((env.id if name == "id" else env.options.get(name)) for env in (there, config.env))

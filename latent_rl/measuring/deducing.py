@@ -18,6 +18,7 @@ from torch import Tensor
 from latent_rl.agents import CandidateReasoner, Deduction, DeductionPolicy
 from latent_rl.envs import (
     IGNORE,
+    PAD,
     CandidateConfig,
     CandidateState,
     Instances,
@@ -30,7 +31,7 @@ from latent_rl.measuring.scores import is_known, score
 from latent_rl.storage import Evaluation
 
 SEED = 0
-"""Of the symbols that branches try: the same puzzle is solved in the same way every time."""
+"""Of the symbols that branches try: the same puzzles in the same batches are solved in the same way every time."""
 
 
 class Deduced(NamedTuple):
@@ -131,7 +132,7 @@ def evaluate_deduction(
                 before = ledger.forward["eval"]
                 taken = next(steps, None)
                 if taken is not None:
-                    exact, cells = score(taken.after.answer, taken.after.solution)
+                    exact, cells = score(_decided(taken.after), taken.after.solution)
                     scores[:, taken.rows] = torch.stack([exact.float(), taken.after.solved.float(), cells])
                     active[step] += len(taken.rows)
                 passes[step] += ledger.forward["eval"] - before
@@ -150,6 +151,14 @@ def evaluate_deduction(
         active_by_step=(active / len(instances)).tolist(),
         passes_by_step=passes_by_step,
     )
+
+
+def _decided(state: CandidateState) -> Tensor:
+    """The symbols of cells that are decided, int64 `[B, L]`; of others padding, which is never right.
+
+    What was given for an undecided cell may happen to be its answer: a piece of floor, an empty square.
+    """
+    return state.answer.masked_fill(state.candidates.sum(-1) != 1, PAD)
 
 
 @dataclass(frozen=True)

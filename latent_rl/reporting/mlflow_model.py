@@ -8,6 +8,7 @@ needs an environment where latent_rl is installed.
 
 from __future__ import annotations
 
+import math
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,9 @@ class PuzzleSolver(mlflow.pyfunc.PythonModel):
         for board in boards:
             trace = trace_deduction(self._trained.reasoner, self._puzzle, board, deduction, steps)
             answer = as_line(self._puzzle, trace.answer) if trace.full else ""
-            rows.append((answer, trace.solved, float(trace.full), trace.passes))
+            # What the rule has confirmed is sure; without a rule nobody says how sure a full board is.
+            confidence = float(trace.solved) if self._puzzle.has_rule else math.nan
+            rows.append((answer, trace.solved, confidence, trace.passes))
         return pd.DataFrame(rows, columns=["answer", "solved", "confidence", "passes"], index=index)
 
     def _read(self, text: str, row: int) -> torch.Tensor:

@@ -86,16 +86,12 @@ def build_reasoner(config: Config, puzzle: Puzzle, device: torch.device) -> Recu
 def accelerate(reasoner: RecursiveReasoner, config: Config) -> None:
     """Apply the switches that change speed, not meaning: precision and compilation.
 
-    On CUDA, matrix products in float32 round their factors to TF32, as fast as they come.
-
     Raises:
         UserError: if they are `auto`, which only the start of a training settles.
     """
     for key in ("precision", "compile"):
         if getattr(config, key) == "auto":
             raise UserError(f"{key}=auto is settled when a training starts: say which one here")
-    if reasoner.initial_y.device.type == "cuda":
-        torch.set_float32_matmul_precision("high")
     if config.precision == "bfloat16":
         reasoner.compute_dtype = torch.bfloat16
     if config.compile:

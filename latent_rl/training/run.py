@@ -175,6 +175,9 @@ def assemble(config: Config, init: Path | None = None) -> Run:
     ledger = Ledger()
     for one in (reasoner, learner.averaged_reasoner):
         accelerate(one, config)
+    if device.type == "cuda":
+        # Training alone: factors of float32 products are rounded to TF32. Who answers with a model gets float32.
+        torch.set_float32_matmul_precision("high")
     if config.compile or device.type != "cpu":
         # Before it is counted, and before a clock runs.
         warm_up(reasoner, config)

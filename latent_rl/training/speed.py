@@ -125,17 +125,24 @@ def _milliseconds(config: Config, puzzle: Puzzle, device: torch.device, precisio
 
 
 def _step(reasoner: RecursiveReasoner, rows: int) -> Any:
-    device = reasoner.initial_y.device
+    """A step of made-up puzzles, of either kind of reasoner."""
+    shape, device = reasoner.config, reasoner.initial_y.device
     nothing = torch.zeros(rows, dtype=torch.int64, device=device)
-    inputs = torch.zeros(rows, reasoner.config.seq_len, dtype=torch.int64, device=device)
     y, z = (latent.contiguous() for latent in reasoner.initial_latents(rows))
-    return reasoner.step(inputs, nothing, y, z, nothing)
+    made_up = {
+        "inputs": torch.zeros(rows, shape.seq_len, dtype=torch.int64, device=device),
+        "puzzle_id": nothing,
+        "y": y,
+        "z": z,
+        "step": nothing,
+        "candidates": torch.ones(rows, shape.seq_len, shape.vocab_size, dtype=torch.bool, device=device),
+    }
+    return reasoner.step(*(made_up[key] for key in reasoner.step_keys))
 
 
 def _step_and_gradient(reasoner: RecursiveReasoner, rows: int) -> None:
     with torch.enable_grad():
-        output = _step(reasoner, rows)
-        (output.logits.sum() + output.q.sum()).backward()
+        sum(readout.sum() for readout in _step(reasoner, rows).readouts.values()).backward()
     reasoner.zero_grad(set_to_none=True)
     if reasoner.embed_puzzle is not None:
         reasoner.embed_puzzle.drop_gradients()
@@ -149,7 +156,8 @@ def _wait(device: torch.device) -> None:
 def _is_long(config: Config, milliseconds: float | None) -> bool:
     """Whether a training is long enough to try to compile, by the time of an update."""
     budget, network = config.budget, config.network
-    passes = config.collector.num_envs * network.cycles * (network.inner_updates + 1)
+    step = network.inner_updates if config.env.state == "candidates" else network.cycles * (network.inner_updates + 1)
+    passes = config.collector.num_envs * step
     limits = (
         budget.seconds,
         budget.updates and budget.updates * (milliseconds or 0.0) / 1e3,
@@ -171,6 +179,7 @@ def _file(config: Config, puzzle: Puzzle, device: torch.device) -> Path:
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "network": config.network.model_dump(mode="json"),
+        "state": config.env.state,
         "puzzle": [puzzle.vocab_size, puzzle.seq_len],
         "rows": config.collector.num_envs,
     }

@@ -163,3 +163,9 @@ def test_weights_that_do_not_fit_are_named_with_both_shapes(capsys, tmp_path, mo
     assert "tensor 'embed_step.weight' is missing there and of shape (4, 64) here" in error
     assert "does not exist" in mistake(capsys, train, *training("--init", "nowhere.pt"))
     assert "leave out --init" in mistake(capsys, train, "--resume", "runs/first", *start)
+
+
+def test_a_preset_that_settles_its_precision_in_training_opens_official_checkpoints(opened, capsys) -> None:
+    evaluate.main(arguments("trm_mlp", "precision=auto", "compile=auto", "--json", "-"))
+    assert json.loads(capsys.readouterr().out)["eval_passes_per_puzzle"] == 336
+    assert opened[0].reasoner.compute_dtype is None

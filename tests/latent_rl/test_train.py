@@ -13,6 +13,7 @@ import torch
 from loop import learn
 from programs import Program
 
+from latent_rl import evaluate
 from latent_rl.config.loading import load_config
 from latent_rl.envs import register_puzzle, registered_ids
 from latent_rl.storage.checkpoint import load_model, load_training
@@ -128,6 +129,13 @@ def test_a_trained_trm_that_stops_is_the_fair_baseline(capsys: pytest.CaptureFix
     other = fails(capsys, *tiny, "baseline_run=runs/slow", "env.options.test=40")
     assert "runs/slow was measured with env.options.test=50, not 40: compare like with like" in other
     assert not Path("runs/backwards").exists() and len(list(Path("runs").iterdir())) == 2
+    # What a model was compared with in training need not be there when it is used.
+    Path("runs/slow").rename("runs/gone")
+    Program(evaluate.main)("runs/quick", "--json", "found.json")
+    assert json.loads(Path("found.json").read_text())["savings_vs_stopped_trm"] is None
+    Program(evaluate.main)("runs/quick", "--json", "found.json", "baseline_run=runs/gone")
+    assert json.loads(Path("found.json").read_text())["savings_vs_stopped_trm"] == pytest.approx(21 / 18)
+    Path("runs/gone").rename("runs/slow")
     Path("runs/slow/summary.json").write_text(json.dumps({**summary, "own_stop": None}))
     assert "no stop that was chosen on validation puzzles" in fails(capsys, *tiny, "baseline_run=runs/slow")
 

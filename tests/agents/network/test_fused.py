@@ -72,3 +72,13 @@ def test_a_compiler_is_given_the_same_formulas(dim: int, monkeypatch: pytest.Mon
     compiled = rms_norm(gated_residual(*given, dim), dim)
     torch.testing.assert_close(compiled, out)
     torch.testing.assert_close(torch.autograd.grad(compiled.square().sum() + compiled[0].sum(), given), gradients)
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_under_autocast_they_learn_too(dim: int) -> None:
+    """Whoever writes a loop of their own may use it; it changes dtypes in the middle of a formula."""
+    given = operands(dim, torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = rms_norm(gated_residual(*given, dim), dim)
+    out.float().sum().backward()
+    assert all(torch.isfinite(one.grad).all() and one.grad.dtype == torch.float32 for one in given)

@@ -98,3 +98,13 @@ def test_a_trace_tells_every_step(reasoner, puzzle):
     assert [step.branch for step in again.steps] == [step.branch for step in trace.steps]
     short = trace_deduction(reasoner, puzzle, board, Deduction(), 2)
     assert not short.full and not short.solved and short.passes == 2 * UPDATES
+
+
+def test_what_was_given_for_an_open_cell_is_no_answer(reasoner, puzzle):
+    """Of a puzzle whose answer is what was given, nothing is right before it is decided."""
+    same = puzzle.instances("test")
+    same = Instances.of(same.inputs, same.inputs)
+    how = {"max_steps": 1, "batch_size": 4, "ledger": Ledger()}
+    how["ledger"].watch(reasoner.network)
+    found = evaluate_deduction(reasoner, puzzle, same, Deduction(keep_threshold=0.0), **how)
+    assert found.accuracy_by_step == [0.0] and found.cells_by_step[0] <= 0.25, "a branch decides one cell of four"

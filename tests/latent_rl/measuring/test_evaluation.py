@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 import torch
 from tiny_models import oracle, tiny_config
 
 from latent_rl.agents import AgreeHalt, ConfidentHalt, NeverHalt
+from latent_rl.measuring import own_stop
 from latent_rl.measuring.evaluation import CONFIDENCES, evaluate
 from latent_rl.measuring.ledger import Ledger
 from latent_rl.storage import History, Spent
@@ -61,3 +62,10 @@ def test_early_stops_are_kept_with_the_history(measured) -> None:
     again.load_state_dict(history.state_dict())
     assert again.milestones == history.milestones
     assert asdict(again.milestones[0])["evaluation"]["early_stops"][0]["threshold"] == CONFIDENCES[0]
+
+
+def test_a_stop_is_chosen_among_those_that_both_splits_have(measured) -> None:
+    """A rule that hardly ever stops may have stopped a puzzle of one of them, which then has none by the q head."""
+    everything = measured("oracle")
+    without = replace(everything, early_stops=[])
+    assert own_stop(everything, without).way == own_stop(without, everything).way == "after 3 steps"

@@ -169,3 +169,12 @@ def test_a_trained_model_is_told_which(took: dict) -> None:
     config = load_config("sudoku-4x4", [*SMALL, "precision=auto"])
     with pytest.raises(UserError, match="precision=auto is settled when a training starts"):
         accelerate(assemble(load_config("sudoku-4x4", SMALL)).reasoner, config)
+
+
+def test_a_reasoner_over_candidates_is_measured_and_warmed_up_too() -> None:
+    settings = [*SMALL, "scheme=deduce", "network.inner_updates=2"]
+    made = assemble(load_config("sudoku-4x4", [*settings, "precision=auto"]))
+    assert len(made.notes) == 1 and "precision=auto" in made.notes[0]
+    reasoner = made.reasoner.__class__(made.reasoner.config)
+    speed.warm_up(reasoner, made.config)
+    assert all(weight.grad is None for weight in reasoner.parameters())
