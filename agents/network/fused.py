@@ -54,7 +54,10 @@ def gated_residual(x: Tensor, gate_up: Tensor, down: Tensor, dim: int = 1) -> Te
 
 def _is_derived(x: Tensor) -> bool:
     """Whether the plain formulas are better: for a compiler, and under autocast, which changes dtypes in between."""
-    return torch.compiler.is_compiling() or torch.is_autocast_enabled(x.device.type)
+    device = x.device.type
+    # The meta device has no autocast, and asking it is an error.
+    autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.compiler.is_compiling() or autocast
 
 
 class _RMSNorm(torch.autograd.Function):
