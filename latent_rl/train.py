@@ -253,7 +253,8 @@ def summarize(
         found,
         run.spent,
         run.config.baseline_passes_per_puzzle,
-        baseline_stop(run.config),
+        own_stop=None if validation is None else own_stop(validation, found),
+        baseline_stop=baseline_stop(run.config),
         puzzle=run.puzzle.name,
         scheme=run.config.scheme,
         seed=run.config.seed,
@@ -261,7 +262,6 @@ def summarize(
         parameters=count_parameters(run),
         pass_at=pass_at,
         validation={} if validation is None else validation.accuracies,
-        own_stop=None if validation is None else own_stop(validation, found),
         checkpoint=str(model_file),
         mlflow_run_id=mlflow_run_id,
     )

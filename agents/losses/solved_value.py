@@ -24,6 +24,10 @@ class SolvedValueLoss(RecursionLoss):
     obeys the rule but is not the one written down; a row in which nothing counts is right, as in the official code.
     Rows are averaged. The official loss head adds half of it.
 
+    Of episodes that the answer key may end (`env.terminate_on_solved`) only the first step counts: later ones are there
+    only where the answer was still wrong, and would teach that answers are wrong more often than they are. The other
+    episodes show what becomes of all answers.
+
     Reads `q` with its graph. With `stop_gradient` it reads the head on the stored `next_y` instead, so that only the
     head learns.
 
@@ -43,7 +47,8 @@ class SolvedValueLoss(RecursionLoss):
         >>> from latent_rl.agents import ReasonerConfig, RecursiveReasoner, SolvedValueLoss
         >>> reasoner = RecursiveReasoner(ReasonerConfig(vocab_size=5, seq_len=16, width=32, heads=2))
         >>> batch = TensorDict({"next_y": torch.randn(8, 17, 32), "answer": torch.randint(1, 5, (8, 16)),
-        ...     "solution": torch.randint(1, 5, (8, 16)), "next": {"solved": torch.rand(8) < 0.5}}, [8])
+        ...     "solution": torch.randint(1, 5, (8, 16)), "step": torch.zeros(8, dtype=torch.int64),
+        ...     "ends_when_solved": torch.zeros(8, dtype=torch.bool), "next": {"solved": torch.rand(8) < 0.5}}, [8])
         >>> SolvedValueLoss(reasoner, stop_gradient=True)(batch)["loss_value"].backward()
     """
 
@@ -56,6 +61,8 @@ class SolvedValueLoss(RecursionLoss):
             answer: int64 `[*B, L]`. Default `"answer"`.
             solution: int64 `[*B, L]`. Default `"solution"`.
             next_y: float32 `[*B, P + L, D]`, with `stop_gradient`. Default `"next_y"`.
+            step: int64 `[*B]`, steps taken before this one. Default `"step"`.
+            ends_when_solved: bool `[*B]`, whether the answer key may end the episode. Default `"ends_when_solved"`.
             solved: bool `[*B]`, under `"next"`, judged by the rule. Default `"solved"`.
         """
 
@@ -63,6 +70,8 @@ class SolvedValueLoss(RecursionLoss):
         answer: NestedKey = "answer"
         solution: NestedKey = "solution"
         next_y: NestedKey = "next_y"
+        step: NestedKey = "step"
+        ends_when_solved: NestedKey = "ends_when_solved"
         solved: NestedKey = "solved"
 
     default_keys = _AcceptedKeys
@@ -89,7 +98,8 @@ class SolvedValueLoss(RecursionLoss):
         """What a batch must hold."""
         keys = self.tensor_keys
         judge = [("next", keys.solved)] if self.judged_by == "rule" else []
-        return [keys.next_y if self.stop_gradient else keys.q, keys.answer, keys.solution, *judge]
+        logit = keys.next_y if self.stop_gradient else keys.q
+        return [logit, keys.answer, keys.solution, keys.step, keys.ends_when_solved, *judge]
 
     def forward(self, tensordict: TensorDictBase) -> TensorDict:
         """The loss and its metric, scalars, of a batch of any shape.
@@ -106,10 +116,13 @@ class SolvedValueLoss(RecursionLoss):
                 f"halt logits of shape {tuple(q.shape)} and solution of shape {tuple(solution.shape)} do not fit"
             )
         counts = counted > 0
+        # Rows that are there whatever the answer before was.
+        seen = (self.read(tensordict, "step") == 0) | ~self.read(tensordict, "ends_when_solved")
+        loss = F.binary_cross_entropy_with_logits(q, solved.to(q.dtype), reduction="none")
         agrees = ((q.detach() >= 0) == solved) & counts
         return TensorDict(
             {
-                "loss_value": F.binary_cross_entropy_with_logits(q, solved.to(q.dtype)),
+                "loss_value": (loss * seen).sum() / seen.sum().clamp(min=1),
                 "value_accuracy": agrees.sum() / counts.sum().clamp(min=1),
             },
             batch_size=[],

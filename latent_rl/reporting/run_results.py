@@ -75,7 +75,12 @@ def test_metrics(summary: Summary, found: Evaluation, election: Election | None 
         **{f"test/{name.replace('@', '_at_')}": share for name, share in pass_at.items()},
         "test/passes_per_puzzle": found.passes_per_puzzle,
         "savings/vs_trm": summary.savings_vs_trm,
-        **({} if fair is None else {"savings/vs_stopped_trm": fair}),
+        # Beside the accuracy of the other side: a ratio alone says nothing.
+        **(
+            {}
+            if fair is None
+            else {"savings/vs_stopped_trm": fair, "savings/stopped_trm_solved_rate": summary.baseline_stop.solved_rate}
+        ),
         **(
             {}
             if stop is None

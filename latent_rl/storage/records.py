@@ -271,7 +271,8 @@ class Summary(BaseModel):
         baseline_passes_per_puzzle: passes of the schedule compared with.
         savings_vs_trm: baseline divided by `eval_passes_per_puzzle`; report it only beside the accuracy.
         baseline_stop: `own_stop` of the trained TRM that `baseline_run` names; None if none is named.
-        savings_vs_stopped_trm: passes of `baseline_stop` divided by `eval_passes_per_puzzle`; the fair one of the two.
+        savings_vs_stopped_trm: passes of `baseline_stop` divided by those of `own_stop`; the fair one of the two, since
+            both sides stop by their own means.
         pass_at: ARC's `pass@k`, by name; empty for other puzzles.
         validation: `puzzles`, `exact_accuracy`, `solved_rate` and `cell_accuracy` on validation puzzles, to choose by;
             empty if there are none.
@@ -310,7 +311,13 @@ class Summary(BaseModel):
 
     @classmethod
     def of(
-        cls, evaluation: Evaluation, spent: Spent, baseline: int, stopped: OwnStop | None = None, **identity: Any
+        cls,
+        evaluation: Evaluation,
+        spent: Spent,
+        baseline: int,
+        own_stop: OwnStop | None = None,
+        baseline_stop: OwnStop | None = None,
+        **identity: Any,
     ) -> Summary:
         """The summary of a run from its final evaluation and its cost, what it is compared with, and which run it is.
 
@@ -318,7 +325,8 @@ class Summary(BaseModel):
             evaluation: on all test puzzles.
             spent: in training.
             baseline: passes a puzzle of the schedule compared with.
-            stopped: of the trained TRM compared with, its cheapest stop.
+            own_stop: the cheapest stop of the model itself.
+            baseline_stop: of the trained TRM compared with, its cheapest stop.
             identity: the other fields.
         """
         return cls(
@@ -332,8 +340,11 @@ class Summary(BaseModel):
             train_gradient_passes_total=spent.gradient_passes,
             baseline_passes_per_puzzle=baseline,
             savings_vs_trm=baseline / evaluation.passes_per_puzzle,
-            baseline_stop=stopped,
-            savings_vs_stopped_trm=stopped and stopped.passes_per_puzzle / evaluation.passes_per_puzzle,
+            own_stop=own_stop,
+            baseline_stop=baseline_stop,
+            savings_vs_stopped_trm=None
+            if own_stop is None or baseline_stop is None
+            else baseline_stop.passes_per_puzzle / own_stop.passes_per_puzzle,
         )
 
     def write(self, run_dir: Path) -> Path:

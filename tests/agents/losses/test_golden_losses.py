@@ -43,6 +43,7 @@ def head_batch():
     batch["answer"] = golden["logits"].argmax(-1)
     batch["q"] = torch.stack((golden["q_halt_logits"], torch.zeros(8)), dim=-1)
     batch["step"] = golden["steps"]
+    batch["ends_when_solved"] = torch.zeros(8, dtype=torch.bool)
     return golden, batch
 
 
@@ -90,6 +91,7 @@ def test_one_training_step(mode):
     policy = RecursionPolicy(reasoner, graph=StepGraph() if mode == "fused" else None)
     batch = first_observation(reasoner, golden)
     batch["solution"] = golden["labels"]
+    batch["ends_when_solved"] = torch.zeros(batch.shape, dtype=torch.bool)
     if mode == "fused":
         with torch.no_grad():
             policy(batch)

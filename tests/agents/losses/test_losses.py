@@ -209,6 +209,7 @@ def test_solved_value_by_hand(judge):
     solution = torch.tensor([[1, 2], [1, 2], [1, -100], [-100, -100]])
     answer = torch.tensor([[1, 2], [1, 3], [2, 2], [4, 4]])
     batch = TensorDict({"q": q, "solution": solution, "answer": answer}, batch_size=[4])
+    batch.update({"step": torch.arange(4), "ends_when_solved": torch.zeros(4, dtype=torch.bool)})
     if judge == "rule":  # which says the same here, of answers that are all unlike the key
         batch["answer"] = solution + 1
         batch["next"] = TensorDict({"solved": torch.tensor([True, False, False, True])}, [4])
@@ -217,6 +218,33 @@ def test_solved_value_by_hand(judge):
     expected = -(sigmoid[0].log() + (1 - sigmoid[1]).log() + (1 - sigmoid[2]).log() + sigmoid[3].log()) / 4
     torch.testing.assert_close(out["loss_value"], expected)
     torch.testing.assert_close(out["value_accuracy"], torch.tensor(2 / 3))
+
+
+def test_the_solved_value_is_not_taught_by_what_the_key_has_left():
+    """Solved after step 1 with 0.8, else after step 2 with 0.5: 0.9 are after step 2, of those left by the key 0.5."""
+    generator = torch.Generator().manual_seed(0)
+    episodes = 20_000
+    first = torch.rand(episodes, generator=generator) < 0.8
+    second = first | (torch.rand(episodes, generator=generator) < 0.5)
+    ends = torch.rand(episodes, generator=generator) < 0.9
+    goes_on = ~(first & ends)
+    logit = torch.zeros(2, requires_grad=True)  # one a step: the latents tell no more
+    step = torch.cat([torch.zeros(episodes, dtype=torch.int64), torch.ones(int(goes_on.sum()), dtype=torch.int64)])
+    cells = torch.ones(len(step), 1, dtype=torch.int64)
+    batch = TensorDict({"step": step, "solution": cells, "answer": cells}, batch_size=[len(step)])
+    batch["ends_when_solved"] = torch.cat([ends, ends[goes_on]])
+    batch["next"] = TensorDict({"solved": torch.cat([first, second[goes_on]])}, [len(step)])
+    loss = SolvedValueLoss(small_reasoner())
+    optimizer = torch.optim.LBFGS([logit], max_iter=50)
+
+    def descend():
+        optimizer.zero_grad()
+        found = loss(batch.copy().set("q", torch.stack([logit[step], logit[step]], dim=-1)))["loss_value"]
+        found.backward()
+        return found
+
+    optimizer.step(descend)
+    torch.testing.assert_close(logit.detach().sigmoid(), torch.tensor([0.8, 0.9]), atol=0.02, rtol=0)
 
 
 def test_stop_gradient_teaches_the_head_alone():
