@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,7 +104,7 @@ class TargetCost:
 
     `estimate` is None unless every seed reached the target: a mean over the lucky ones would flatter the scheme.
     `spacing` is what lies between that evaluation and the one before, on average over seeds: the target was reached
-    somewhere in between. None if no seed reached it.
+    somewhere in between, so that the estimate's interval begins that much lower. None if no seed reached it.
     """
 
     by_seed: list[float | None]
@@ -223,8 +223,11 @@ def _target_cost(
     values = [None if pair is None else of(pair[1]) for pair in reached]
     known = [value for value in values if value is not None]
     gaps = [of(pair[1]) - (0 if pair[0] is None else of(pair[0])) for pair in reached if pair is not None]
+    spacing = statistics.fmean(gaps) if gaps else None
     estimate = _cost(known) if len(known) == len(values) else None
-    return TargetCost(values, estimate, statistics.fmean(gaps) if gaps else None)
+    if estimate is not None and estimate.low is not None:
+        estimate = replace(estimate, low=max(0.0, estimate.low - spacing), method=f"{estimate.method}, and the spacing")
+    return TargetCost(values, estimate, spacing)
 
 
 def _cost(values: Sequence[float]) -> Estimate:
@@ -287,9 +290,21 @@ def _ratio(above: Estimate, below: Estimate) -> Ratio:
 
 def _target_ratio(names: tuple[str, str], above: TargetCost, below: TargetCost) -> Ratio:
     if above.estimate is not None and below.estimate is not None:
-        return _ratio(above.estimate, below.estimate)
+        ratio = _ratio(above.estimate, below.estimate)
+        if ratio.low is None or ratio.high is None:
+            return ratio
+        # Either side may have been there a whole spacing before it was looked at.
+        least, most = (_earliest_share(cost) for cost in (above, below))
+        if most == 0.0:
+            return Ratio(ratio.value, None, None, f"{names[1]} had reached it by the first evaluation: no interval")
+        return replace(ratio, low=ratio.low * least, high=ratio.high / most, note=f"{ratio.note}, and the spacing")
     notes = [f"{name}: {not_reached(cost)}" for name, cost in zip(names, (above, below), strict=True) if cost.missing]
     return Ratio(None, None, None, "; ".join(notes))
+
+
+def _earliest_share(cost: TargetCost) -> float:
+    """What remains of a mean cost if the target was reached right after the evaluation before, as a share of it."""
+    return max(0.0, 1.0 - cost.spacing / cost.estimate.mean)
 
 
 def not_reached(cost: TargetCost) -> str:

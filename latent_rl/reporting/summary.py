@@ -42,8 +42,8 @@ def table(summary: Summary) -> Table:
         found.add_row("… stopped by its own means", stop_in_words(summary.own_stop))
     found.add_row("savings against TRM's schedule", savings(summary))
     if summary.savings_vs_stopped_trm is not None:
-        stopped = stop_in_words(summary.baseline_stop)
-        found.add_row("… both stopped by their own means", f"{summary.savings_vs_stopped_trm:.1f}x fewer than {stopped}")
+        stopped = f"{summary.savings_vs_stopped_trm:.1f}x fewer than {stop_in_words(summary.baseline_stop)}"
+        found.add_row("… both stopped by their own means", stopped)
     found.add_row("training", f"{summary.train_seconds:,.1f} s on {summary.device}, {summary.updates:,} updates")
     found.add_row("puzzles seen", f"{summary.puzzles_seen:,}")
     found.add_row(

@@ -302,6 +302,19 @@ def test_costs_and_ratios() -> None:
     assert ratios.train_passes_to_target.low < 2 < ratios.train_passes_to_target.high
 
 
+def test_a_target_may_have_been_reached_a_whole_spacing_before_it_was_seen() -> None:
+    """Seeds that all cross at the same evaluation agree by the grid's grace alone."""
+    same = [replace(one, seed=seed) for seed in (0, 1) for one in [QUICK[1]]]
+    slow = [replace(one, seed=seed) for seed in (0, 1) for one in [SLOW[1]]]
+    found = Comparison.of([*slow, *same], ["trm", "pi"], "solved", 0.7)
+    trm, pi = (result.train_passes_to_target for result in found.results)
+    assert (pi.estimate.low, pi.estimate.mean, pi.estimate.high) == (1000, 2000, 2000) and pi.spacing == 1000
+    (ratios,) = found.ratios
+    ratio = ratios.train_passes_to_target
+    assert ratio.low == pytest.approx(ratio.value * (1 - trm.spacing / trm.estimate.mean))
+    assert ratio.high == pytest.approx(2 * ratio.value)
+
+
 def test_a_target_that_was_not_reached_has_no_number() -> None:
     found = Comparison.of([*SLOW, *QUICK], ["trm", "pi"], "solved", 0.85)
     trm, pi = found.results
