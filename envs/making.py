@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 from collections.abc import Callable
@@ -13,7 +12,13 @@ import gymnasium
 from latent_rl.envs.errors import PuzzleError
 from latent_rl.envs.options import check_types, path_options
 from latent_rl.envs.puzzle import Puzzle
-from latent_rl.envs.registration import is_class_path, registered_ids
+from latent_rl.envs.registration import (
+    is_class_path,
+    is_reasoning_gym,
+    reasoning_gym_id,
+    registered_ids,
+    suggestion,
+)
 
 RESERVED = (
     "puzzle", "num_envs", "device", "config", "split", "render_mode",
@@ -26,7 +31,8 @@ RESERVED = (
 def puzzle_from_id(id: str, **options: Any) -> Puzzle:
     """The puzzle that is registered under an id, made with options.
 
-    `"my_package.my_module:MyPuzzle-v0"` imports the module first, for puzzles that are registered there.
+    `"my_package.my_module:MyPuzzle-v0"` imports the module first, for puzzles that are registered there;
+    `"reasoning_gym:mini_sudoku"` is a task of the package reasoning-gym.
 
     Raises:
         PuzzleError: if the module cannot be imported, nothing is registered under the id (the message names the
@@ -55,7 +61,7 @@ def make_puzzle(puzzle: Puzzle | Callable[..., Puzzle] | str, **options: Any) ->
         if options:
             raise PuzzleError(f"{puzzle.name} is made already and takes no options, got {', '.join(options)}")
         return puzzle
-    if isinstance(puzzle, str) and not is_class_path(puzzle):
+    if isinstance(puzzle, str) and (is_reasoning_gym(puzzle) or not is_class_path(puzzle)):
         return puzzle_from_id(puzzle, **options)
     factory = _load(puzzle) if isinstance(puzzle, str) else puzzle
     _check_options(factory, options)
@@ -88,10 +94,12 @@ def paths_of(id: str) -> list[str]:
 
 def _registered(id: str) -> Callable[..., Puzzle] | str:
     module, colon, name = id.rpartition(":")
-    if colon:
+    if is_reasoning_gym(id):
+        name = reasoning_gym_id(id)
+    elif colon:
         _import(module, where=id)
     if name not in registered_ids():
-        raise PuzzleError(f"no puzzle is registered as {name[:100]!r}" + _suggestion(name, registered_ids()))
+        raise PuzzleError(f"no puzzle is registered as {name[:100]!r}" + suggestion(name, registered_ids()))
     return gymnasium.registry[name].kwargs["puzzle"]
 
 
@@ -124,7 +132,7 @@ def _check_options(factory: Callable[..., Puzzle], options: dict[str, Any]) -> N
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     unknown = [] if takes_any else [name for name in options if name not in known]
     if unknown:
-        raise PuzzleError(f"{_name(factory)} has no option {unknown[0][:100]!r}" + _suggestion(unknown[0], known))
+        raise PuzzleError(f"{_name(factory)} has no option {unknown[0][:100]!r}" + suggestion(unknown[0], known))
     required = [p.name for p in parameters if p.name in known and p.default is p.empty]
     missing = [name for name in required if name not in options]
     if missing:
@@ -133,10 +141,3 @@ def _check_options(factory: Callable[..., Puzzle], options: dict[str, Any]) -> N
 
 def _name(factory: Callable[..., Puzzle]) -> str:
     return getattr(factory, "__name__", repr(factory))
-
-
-def _suggestion(name: str, known: list[str]) -> str:
-    """The end of an error message: the nearest known name, if one is near, and all of them."""
-    nearest = difflib.get_close_matches(name[:100], known, n=1)
-    did_you_mean = f"; did you mean {nearest[0]!r}?" if nearest else ";"
-    return f"{did_you_mean} known: {', '.join(known) or 'none'}"

@@ -6,6 +6,7 @@ importing this package imports no puzzle. Nothing here needs torch; `latent_rl.e
 
 from __future__ import annotations
 
+import difflib
 import logging
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -26,6 +27,21 @@ BUILT_IN = {
     "latent_rl/Grid-v0": "latent_rl.envs.grid:Grid",
 }
 """The puzzles of this package."""
+
+REASONING_GYM = {
+    "binary_matrix": "latent_rl.envs.reasoning_gym:BinaryMatrix",
+    "futoshiki": "latent_rl.envs.reasoning_gym:Futoshiki",
+    "game_of_life": "latent_rl.envs.reasoning_gym:GameOfLife",
+    "kakurasu": "latent_rl.envs.reasoning_gym:Kakurasu",
+    "mini_sudoku": "latent_rl.envs.reasoning_gym:MiniSudoku",
+    "rotate_matrix": "latent_rl.envs.reasoning_gym:RotateMatrix",
+    "sudoku": "latent_rl.envs.reasoning_gym:FullSudoku",
+    "survo": "latent_rl.envs.reasoning_gym:Survo",
+}
+"""Tasks of the package reasoning-gym that are puzzles here: `reasoning_gym:TASK`, for Gymnasium
+`reasoning_gym/TASK-v0`."""
+
+_REASONING_GYM = "reasoning_gym:"
 
 ENTRY_POINT_GROUP = "latent_rl.puzzles"
 """Installed packages add puzzles under this group: the entry point's name is the id, its value `module:Class`."""
@@ -61,10 +77,36 @@ def is_class_path(text: str) -> bool:
     return bool(module) and name.isidentifier()
 
 
+def is_reasoning_gym(id: str) -> bool:
+    """Whether an id names a task of reasoning-gym, `reasoning_gym:TASK`; no module is imported for it."""
+    return id.startswith(_REASONING_GYM)
+
+
+def reasoning_gym_id(id: str) -> str:
+    """The Gymnasium id of `reasoning_gym:TASK`.
+
+    Raises:
+        PuzzleError: if the task is none of those that are puzzles here; the message names the nearest.
+    """
+    task = id.removeprefix(_REASONING_GYM)
+    if task not in REASONING_GYM:
+        raise PuzzleError(f"{id[:100]}: no such puzzle" + suggestion(task, sorted(REASONING_GYM)))
+    return f"reasoning_gym/{task}-v0"
+
+
+def suggestion(name: str, known: list[str]) -> str:
+    """The end of an error message: the nearest known name, if one is near, and all of them."""
+    nearest = difflib.get_close_matches(name[:100], known, n=1)
+    did_you_mean = f"; did you mean {nearest[0]!r}?" if nearest else ";"
+    return f"{did_you_mean} known: {', '.join(known) or 'none'}"
+
+
 def register_built_ins() -> None:
     """Register the puzzles of this package; nothing of them is imported before it is made."""
     for id, puzzle in BUILT_IN.items():
         register_puzzle(id, puzzle)
+    for task, puzzle in REASONING_GYM.items():
+        register_puzzle(reasoning_gym_id(_REASONING_GYM + task), puzzle)
 
 
 def register_entry_points() -> None:

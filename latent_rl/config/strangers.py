@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from latent_rl.envs.registration import is_reasoning_gym
 from latent_rl.errors import UserError
 
 CACHES = ("cache_dir",)
@@ -34,10 +35,11 @@ def named_code(values: Mapping[str, Any]) -> dict[str, str]:
     """What a configuration would have imported, `module:Class`, each with the setting that names it again.
 
     That is `env.id`, `halting.rule`, and under `loss` every key and every text with a colon: which of them an option's
-    type takes for a class, is not known before the class of the loss is.
+    type takes for a class, is not known before the class of the loss is. A task of reasoning-gym is a puzzle of ours.
     """
+    puzzle = _section(values, "env").get("id")
     places = [
-        (("env", "id"), _section(values, "env").get("id")),
+        (("env", "id"), None if isinstance(puzzle, str) and is_reasoning_gym(puzzle) else puzzle),
         (("halting", "rule"), _section(values, "halting").get("rule")),
         (("loss",), _section(values, "loss")),
     ]
