@@ -22,8 +22,9 @@ _FIRST: dict[Split, int] = {"test": 0, "train": 1 << 30, "validation": 1 << 31}
 """Where the items of a split begin: far enough from each other that none reaches the next."""
 
 _SEED_STRIDE = 1 << 32
-"""Item `i` of seed `s` is drawn with `Random(s + i)`, so that the items of neighbouring seeds are nearly the same ones.
-Seeds of ours lie this far apart."""
+"""Item `i` of seed `s` is drawn with `Random(s + i)`, so that neighbouring seeds have nearly the same items.
+
+Seeds of ours lie this far apart, and none at 0: `Random(k)` equals `Random(k + (k - 1) * 2**32)`."""
 
 _PATIENCE = 2_000
 _LEAST_YIELD = 0.01
@@ -74,7 +75,7 @@ def items(
         )
 
     def draw(count: int, split: Split, known: Instances | None = None) -> Instances:
-        return _draw(task, read, config, name, count, seed * _SEED_STRIDE + _FIRST[split], known)
+        return _draw(task, read, config, name, count, (seed + 1) * _SEED_STRIDE + _FIRST[split], known)
 
     def generate(train: int, test: int, _: object) -> Instances:
         held_out = draw(test, "test")
