@@ -29,6 +29,7 @@ BUILT_IN = {
 """The puzzles of this package."""
 
 REASONING_GYM = {
+    "arc_1d": "latent_rl.envs.reasoning_gym:Arc1D",
     "binary_matrix": "latent_rl.envs.reasoning_gym:BinaryMatrix",
     "futoshiki": "latent_rl.envs.reasoning_gym:Futoshiki",
     "game_of_life": "latent_rl.envs.reasoning_gym:GameOfLife",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from latent_rl import cli
-from latent_rl.config import Config, named_code
+from latent_rl.config import Config
 from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def teach_all(
     for line in words:
         console.print(line, soft_wrap=True, markup=False)
     console.print(f"figure        {out / FIGURE_FILE}", soft_wrap=True, markup=False)
-    command = " ".join((str(folders[0]), *named_code({"env": {"id": first.config.env.id}}).values()))
+    command = " ".join((str(folders[0]), *cli.named_again(first.config)))
     console.print(f"measure it    python -m latent_rl.evaluate {command}", soft_wrap=True, markup=False)
     return report
 

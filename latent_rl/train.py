@@ -322,7 +322,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         show(
             summary,
             tracking_uri=config.tracking.uri if config.tracking.enabled else None,
-            settings=named_code({"env": {"id": config.env.id}}).values(),
+            settings=cli.named_again(config),
         )
     if problem is not None:
         raise problem

@@ -42,7 +42,7 @@ class Futoshiki(Board):
         size: Annotated[int, Field(ge=4, le=9)] = 4,
         min_difficulty: int = 0,
         max_difficulty: int = 3,
-        train: Count = 10_000,
+        train: Count = 5_000,
         test: Count = 500,
         validation: Count = 500,
         seed: Seed = 0,

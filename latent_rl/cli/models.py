@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from latent_rl.cli.manners import Parser, json_file
-from latent_rl.config import CACHES, Config, check_named, merge, parse_overrides, preset_options, validate
+from latent_rl.config import CACHES, Config, check_named, merge, named_code, parse_overrides, preset_options, validate
 from latent_rl.envs import PuzzleError
 from latent_rl.errors import UserError
 
@@ -207,14 +207,27 @@ def _left_out(trained: TrainedModel, config: Config) -> dict[str, Any]:
 
 def refuse_left_out(trained: TrainedModel, config: Config) -> None:
     """Raise `UserError`, saying how to name them, if the model's puzzle needs files that `config` leaves out."""
-    settings = [
-        shlex.quote(f"env.options.{name}={json.dumps(value) if not isinstance(value, str) else value}")
-        for name, value in _left_out(trained, config).items()
-    ]
-    if settings:
+    if settings := _options_as_settings(_left_out(trained, config)):
         raise UserError(
             f"{trained.path} names files with its puzzles, read only if you name them too: add {' '.join(settings)}"
         )
+
+
+def named_again(config: Config) -> list[str]:
+    """What a command has to name beside a trained model before it is imported or read: `key=value` for a shell."""
+    from latent_rl.envs import paths_of
+
+    options, ours = config.env.options, preset_options()
+    files = {name: options[name] for name in paths_of(config.env.id) if options.get(name) is not None}
+    strange = {name: value for name, value in files.items() if name not in CACHES and (name, value) not in ours}
+    return [*named_code({"env": {"id": config.env.id}}).values(), *_options_as_settings(strange)]
+
+
+def _options_as_settings(options: Mapping[str, Any]) -> list[str]:
+    return [
+        shlex.quote(f"env.options.{name}={value if isinstance(value, str) else json.dumps(value)}")
+        for name, value in options.items()
+    ]
 
 
 def check_same_puzzle(trained: TrainedModel, config: Config, puzzle: Puzzle) -> None:

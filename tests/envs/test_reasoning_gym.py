@@ -88,7 +88,7 @@ def items_of_sudoku(item: dict) -> object:
 def test_every_task_is_a_sound_puzzle(task: str, options: dict) -> None:
     puzzle = made(task, **options)
     check_puzzle(puzzle)
-    assert puzzle.has_validation and puzzle.counts_violations
+    assert puzzle.has_validation and puzzle.counts_violations == puzzle.has_rule == (task != "arc_1d")
     inputs = puzzle.instances("test").inputs
     for tokens in inputs:
         assert torch.equal(puzzle.parse(puzzle.render(tokens)), tokens)
@@ -96,7 +96,7 @@ def test_every_task_is_a_sound_puzzle(task: str, options: dict) -> None:
 
 
 @installed
-@pytest.mark.parametrize(("task", "options"), CASES)
+@pytest.mark.parametrize(("task", "options"), [case for case in CASES if case[0] != "arc_1d"])
 def test_the_rule_agrees_with_the_score(task: str, options: dict) -> None:
     """On keys, on keys with a cell changed or two swapped, and on answers of chance."""
     puzzle = made(task, **options)
@@ -180,7 +180,7 @@ def test_survo_leaves_out_what_has_several_answers() -> None:
 def test_more_violations_are_further_from_solved() -> None:
     """Graded, so that a sampled answer that breaks less is known to be better."""
     generator = torch.Generator().manual_seed(1)
-    for task in REASONING_GYM:
+    for task in sorted(REASONING_GYM.keys() - {"arc_1d"}):
         puzzle = made(task)
         test = puzzle.instances("test")
         noise = torch.randint(1, puzzle.vocab_size, test.inputs.shape, generator=generator)
@@ -246,8 +246,12 @@ def test_a_symbol_in_the_wrong_place_is_named(task: str, text: str, message: str
 @pytest.mark.parametrize(
     ("id", "options", "message"),
     [
-        ("mini_sudoko", {}, "reasoning_gym:mini_sudoko: no such puzzle; did you mean 'mini_sudoku'? known: binary_"),
-        ("chain_sum", {}, "reasoning_gym:chain_sum: no such puzzle; known: binary_matrix, futoshiki, game_of_life"),
+        ("mini_sudoko", {}, "reasoning_gym:mini_sudoko: no such puzzle; did you mean 'mini_sudoku'? known: arc_1d, b"),
+        (
+            "chain_sum",
+            {},
+            "reasoning_gym:chain_sum: no such puzzle; known: arc_1d, binary_matrix, futoshiki, game_of",
+        ),
         ("kakurasu", {"rows": 4}, "reasoning_gym:kakurasu: Kakurasu has no option 'rows'; known: size, p_ones, train"),
         ("kakurasu", {"size": 2}, "Kakurasu: option 'size' should be greater than or equal to 3, got 2"),
     ],
