@@ -6,7 +6,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: train test hammer ui lint benchmark clean help
+.PHONY: train test extras hammer ui lint benchmark clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -16,6 +16,9 @@ train: $(INSTALLED)  ## train the default preset (or ARGS)
 
 test: $(INSTALLED)  ## run the tests
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses 2 $(ARGS)
+
+extras: $(INSTALLED)  ## install the optional packages, of which one needs a C compiler; `make test` tries what is there
+	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[dev,reasoning-gym]'
 
 hammer: $(INSTALLED)  ## kills, faults, a soak and bad input, two hours; ARGS="--help" says how to choose
 	PYTHONPATH=tests $(PYTHON) -m hammer $(ARGS)

@@ -64,7 +64,9 @@ class RewardConfig(Section):
 class EnvConfig(Section):
     """The puzzle and the decision process over latents or candidates."""
 
-    id: str = Field("latent_rl/Sudoku-v0", description="Gymnasium id, or my_package.my_module:MyPuzzle-v0")
+    id: str = Field(
+        "latent_rl/Sudoku-v0", description="Gymnasium id, my_package.my_module:MyPuzzle-v0, or reasoning_gym:TASK"
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the puzzle's constructor")
     state: Literal["latents", "candidates"] = Field("latents", description="what is carried from step to step")
     max_steps: Thousand = Field(6, description="recursion steps of an episode, N_sup")
