@@ -52,9 +52,12 @@ def read_rows(path: str | os.PathLike[str]) -> list[Row]:
 def _csv_entries(path: Path, text: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     reader = csv.DictReader(text.splitlines(keepends=True))
     try:
-        missing = [name for name in NEEDED if name not in (reader.fieldnames or ())]
+        header = list(reader.fieldnames or ())
+        reader.fieldnames = [str(name).strip().lower() for name in header]
+        missing = [name for name in NEEDED if name not in reader.fieldnames]
         if missing:
-            raise PuzzleError(f"{path}, line 1: the header lacks {' and '.join(missing)}")
+            found = ",".join(map(str, header))[:60] or "nothing"
+            raise PuzzleError(f"{path}, line 1: the header lacks {' and '.join(missing)}; it is {found}")
         for entry in reader:
             yield f"{path}, line {reader.line_num}", entry
     except csv.Error as error:
@@ -84,6 +87,8 @@ def _row(where: str, entry: Mapping[str, Any]) -> Row:
     for name, text in zip(NEEDED, texts, strict=True):
         if not isinstance(text, str) or not text:
             raise PuzzleError(f"{where}: {name} is missing or no text")
+        if "\n" in text or "\r" in text:
+            raise PuzzleError(f"{where}: {name} holds a line break; write the cells in reading order and nothing else")
     question, answer = texts
     if len(question) != len(answer):
         raise PuzzleError(f"{where}: the question has {len(question)} cells, the answer {len(answer)}")

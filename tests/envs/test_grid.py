@@ -85,7 +85,12 @@ def test_puzzles_to_test_may_have_a_file_of_their_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("question,reply\nab,ab\n", "line 1: the header lacks answer"),
+        ("question,reply\nab,ab\n", "line 1: the header lacks answer; it is question,reply"),
+        ("question;answer\nab;ab\n", "the header lacks question and answer; it is question;answer"),
+        (
+            'question,answer\n"ab\ncd","ab\ncd"\n',
+            "question holds a line break; write the cells in reading order",
+        ),
         ("question,answer\nabcd,abc\n", "line 2: the question has 4 cells, the answer 3"),
         ("question,answer\nabc,abc\n", "line 2: 3 cells are no square: add the columns rows and columns"),
         ("question,answer,rows,columns\nabc,abc,2,2\n", "line 2: 2 rows and 2 columns are not 3 cells"),
