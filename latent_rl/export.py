@@ -25,8 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """The command-line program."""
     parser = cli.Parser(
         "export",
-        "Write a trained model for others to use: model.safetensors and config.yaml. The folder is taken wherever a\n"
-        "run directory is, by evaluate, solve, analyze, halt and train --init; docs/export.md reads it in plain PyTorch.",
+        "Write a trained model for others to use: model.safetensors and config.yaml. Evaluate, solve, analyze,\n"
+        "halt and train --init take the folder as they take a run directory; docs/export.md reads it in plain PyTorch.",
         EXAMPLE,
     )
     parser.add_argument(
