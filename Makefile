@@ -5,8 +5,9 @@ PYTHON3 ?= python3
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+DOCUMENTED := $(VENV)/.docs-installed
 
-.PHONY: train test hammer ui lint benchmark clean help
+.PHONY: train test docs hammer ui lint benchmark clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -16,6 +17,9 @@ train: $(INSTALLED)  ## train the default preset (or ARGS)
 
 test: $(INSTALLED)  ## run the tests
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses 2 $(ARGS)
+
+docs: $(DOCUMENTED)  ## build the documentation into build/site; open build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
 
 hammer: $(INSTALLED)  ## kills, faults, a soak and bad input, two hours; ARGS="--help" says how to choose
 	PYTHONPATH=tests $(PYTHON) -m hammer $(ARGS)
@@ -39,4 +43,9 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 		|| { echo "latent_rl needs Python 3.10 or newer; choose one with PYTHON3=python3.11"; exit 1; }
 	$(PYTHON3) -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# What builds the site and runs the notebook; the tests of both are skipped without it.
+$(DOCUMENTED): $(INSTALLED)
+	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
 	@touch $@

@@ -18,6 +18,7 @@ from latent_rl.config.terms import complete, moved, translate
 from latent_rl.errors import UserError, brief, nearest
 
 DEFAULT_PRESET = "sudoku-4x4"
+"""What is trained if nothing is named."""
 
 
 def preset_names() -> list[str]:

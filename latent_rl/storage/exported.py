@@ -25,8 +25,11 @@ if TYPE_CHECKING:
     from latent_rl.storage.checkpoint import TrainedModel
 
 WEIGHTS_FILE = "model.safetensors"
+"""Of an export: the weights, and in the header what they make."""
 CONFIG_FILE = "config.yaml"
+"""Of an export: the configuration of the run."""
 PROGRAM_FILE = "step.pt2"
+"""Of an export: a recursion step as a program of `torch.export`."""
 
 FORMAT = 1
 """Of the sections of a model, in `model.pt` as in an export."""
