@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         action="store_true",
         help="write step.pt2 too: one recursion step as a program of torch.export, which runs without this package",
     )
+    parser.add_argument(
+        "--json", type=cli.json_file, metavar="FILE", help="write what was written there; - for standard output"
+    )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings of an official checkpoint")
     options = parser.parse_args(arguments)
 
@@ -67,9 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except (OSError, RuntimeError) as error:
             raise UserError(f"cannot write {options.folder / PROGRAM_FILE}: {' '.join(str(error).split())}") from None
         written.append(PROGRAM_FILE)
-    for name in written:
-        path = options.folder / name
-        print(f"{path}  {os.path.getsize(path):,} bytes")
+    sizes = {str(options.folder / name): os.path.getsize(options.folder / name) for name in written}
+    for path, size in sizes.items():
+        # With the JSON on standard output, what people read goes beside it.
+        print(f"{path}  {size:,} bytes", file=sys.stderr if str(options.json) == "-" else sys.stdout)
+    cli.write_json(options.json, {"checkpoint": str(trained.path), "files": sizes})
 
 
 def refuse_taken(folder: Path, ours: Sequence[str]) -> None:

@@ -51,6 +51,10 @@ def test_what_was_exported_comes_back(run, capsys) -> None:
         before.updates,
     )
     assert Path("out/config.yaml").read_text() == dump(before.config)
+    capsys.readouterr()
+    export.main([str(run), "out", "--json", "-"])
+    told = json.loads(capsys.readouterr().out)["files"]
+    assert told == {str(path): path.stat().st_size for path in Path("out").iterdir()}
     # Again over itself, and from itself; over anything else not.
     export.main([str(run), "out"])
     export.main(["out", "again"])
