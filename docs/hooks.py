@@ -161,12 +161,15 @@ def notebook(path: Path) -> str:
             parts.append(text)
             continue
         parts.append(f"```python\n{text}\n```")
+        said = []
         for output in cell["outputs"]:
             data = output.get("data", {})
             if "image/png" in data:
                 parts.append(f"![what the cell drew](data:image/png;base64,{data['image/png'].strip()})")
-            elif said := "".join(output.get("text", data.get("text/plain", ""))).rstrip():
-                parts.append(f"```text\n{said}\n```")
+            else:
+                said.append("".join(output.get("text", data.get("text/plain", ""))).rstrip())
+        if said:
+            parts.append("\n".join(["```text", *said, "```"]))
     return "\n\n".join(parts) + "\n"
 
 

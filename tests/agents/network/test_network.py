@@ -135,8 +135,6 @@ def test_under_bfloat16_every_weight_has_gradient_also_after_cycles_without() ->
 
 def test_latents_of_another_reasoner_are_refused_by_both_shapes():
     batch = small_batch(2)
-    words = (
-        r"latents of shape \(7, 8\) met a reasoner whose own are \(7, 12\) \(positions, width\): make the environment"
-    )
+    words = r"latents of shape \(7, 8\) and \(7, 8\) met a reasoner whose own are \(7, 12\) \(positions, width\): make"
     with pytest.raises(ValueError, match=words):
         take_step(small_reasoner(width=12), batch)
