@@ -5,8 +5,9 @@ PYTHON3 ?= python3
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+DOCUMENTED := $(VENV)/.docs-installed
 
-.PHONY: train test extras hammer ui lint benchmark clean help
+.PHONY: train test extras docs hammer ui lint benchmark clean help
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 12
@@ -19,6 +20,9 @@ test: $(INSTALLED)  ## run the tests
 
 extras: $(INSTALLED)  ## install the optional packages, of which one needs a C compiler; `make test` tries what is there
 	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[dev,reasoning-gym]'
+
+docs: $(DOCUMENTED)  ## build the documentation into build/site; open build/site/index.html
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
 
 hammer: $(INSTALLED)  ## kills, faults, a soak and bad input, two hours; ARGS="--help" says how to choose
 	PYTHONPATH=tests $(PYTHON) -m hammer $(ARGS)
@@ -42,4 +46,9 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 		|| { echo "latent_rl needs Python 3.10 or newer; choose one with PYTHON3=python3.11"; exit 1; }
 	$(PYTHON3) -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+# What builds the site and runs the notebook; the tests of both are skipped without it.
+$(DOCUMENTED): $(INSTALLED)
+	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs]'
 	@touch $@

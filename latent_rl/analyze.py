@@ -77,7 +77,7 @@ def default_folder(trained: TrainedModel) -> Path:
     """`analysis/` in the run directory of one of our checkpoints, `NAME-analysis/` here for any other file."""
     if trained.path.parent.name == "checkpoint":
         return trained.path.parent.parent / "analysis"
-    return Path(f"{trained.path.stem}-analysis")
+    return Path(f"{cli.name_of(trained)}-analysis")
 
 
 if __name__ == "__main__":

@@ -226,11 +226,11 @@ def choose_folders(models: Sequence[TrainedModel], out: Path | None) -> tuple[Pa
 
 
 def run_directory(model: TrainedModel) -> Path:
-    """The run directory that a model lies in, or `runs/NAME` for any other file."""
+    """The run directory that a model lies in, or `runs/NAME` for an export or any other file."""
     if model.path.parent.name == "checkpoint":
         # A path like `checkpoint/model.pt` has the name of its run directory only once it is resolved.
         return model.path.parent.parent.with_name(model.path.resolve().parent.parent.name)
-    return Path("runs") / model.path.stem
+    return Path("runs") / cli.name_of(model)
 
 
 if __name__ == "__main__":

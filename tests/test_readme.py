@@ -9,12 +9,68 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from tiny_models import save_untrained, tiny_config
+
+from latent_rl import solve, train
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    fences = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+    return [text for name, text in fences if name == language]
+
+
+def commands() -> list[str]:
+    """The lines that a reader is to type, without what is said of them."""
+    lines = [line for block in blocks("") for line in block.splitlines()]
+    return [re.split(r"\s{2,}#", line)[0].strip() for line in lines if line.strip()]
+
+
+def test_every_command_is_executed_by_a_test() -> None:
+    """Each by the test named; a command that is new here is for its author to try."""
+    examples = (ROOT / "examples" / "own_puzzle.py").read_text()  # `test_examples.py` runs what stands in there
+    tried = {
+        "make train": "test_make_does_what_it_says",
+        "make test": "test_make_does_what_it_says",
+        ". .venv/bin/activate": "test_make_does_what_it_says",
+        "mlflow ui": "test_make_does_what_it_says",
+        "python -m latent_rl.solve runs/sudoku-4x4-pi-0 4..2.....4..321.": "test_the_first_model_solves_what_is_shown",
+    }
+    unknown = [one for one in commands() if one not in tried and one not in examples]
+    assert unknown == []
+    assert all(test in globals() for test in tried.values())
+    assert tried.keys() <= set(commands())
+
+
+@pytest.mark.parametrize(
+    ("target", "line"),
+    [("train", "-m latent_rl.train"), ("test", "-m pytest"), ("docs", "-m mkdocs build --strict"), ("ui", "mlflow ui")],
+)
+def test_make_does_what_it_says(target: str, line: str) -> None:
+    found = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True)
+    assert found.returncode == 0, found.stderr
+    assert ".venv/bin/" in found.stdout.splitlines()[-1] and line in found.stdout.splitlines()[-1]
+
+
+def test_the_first_model_solves_what_is_shown(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_untrained(tmp_path / "runs" / "sudoku-4x4-pi-0", tiny_config(tmp_path / "cache"))
+    (command,) = (one for one in commands() if "latent_rl.solve" in one and "own_puzzle" not in one)
+    solve.main(command.split()[3:])
+    assert "sudoku-4x4, the puzzle" in capsys.readouterr().out
+
+
+def test_a_table_of_questions_and_answers_is_enough(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    (command,) = re.findall(r"`python -m latent_rl\.train (env\.id=latent_rl/Grid-v0 [^`]*)`", README)
+    pairs = [f"{number:04b},{15 - number:04b}" for number in range(16)]
+    (tmp_path / "puzzles.csv").write_text("\n".join(["question,answer", *pairs]) + "\n")
+    quick = ["budget={updates: 2, seconds: null}", "tracking.enabled=false", "device=cpu"]
+    train.main([*command.split(), *quick])
+    assert "model" in capsys.readouterr().out
 
 
 def test_the_use_from_python_works(tmp_path: Path) -> None:

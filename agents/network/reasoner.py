@@ -192,7 +192,16 @@ class RecursiveReasoner(nn.Module):
             puzzle_id: int64 `[B]`.
             y, z: float32 `[B, P + L, D]`, the latents; gradient does not flow into them.
             step: int64 `[B]`, recursion steps taken so far, 0 at the first.
+
+        Raises:
+            ValueError: the latents are of another shape than the reasoner's.
         """
+        shape = (self.config.length, self.config.width)
+        if tuple(y.shape[1:]) != shape or tuple(z.shape[1:]) != shape:
+            raise ValueError(
+                f"latents of shape {tuple(y.shape[1:])} and {tuple(z.shape[1:])} met a reasoner whose own are {shape} "
+                "(positions, width): make the environment with config=MDPConfig.of_reasoner(reasoner)"
+            )
         y, z = self._step(inputs, puzzle_id, self._computed(y.detach()), self._computed(z.detach()), step)
         y, z = y.float(), z.float()
         return StepOutput(y, z, self.decode(y), self.q_logits(y))

@@ -55,7 +55,7 @@ def add_model_arguments(parser: Parser, *, device: str = "auto", several: bool =
         type=str if several else Path,
         nargs="+" if several else None,
         metavar="CHECKPOINT",
-        help="run directory, model.pt, or a file of the official code"
+        help="run directory, exported folder, model.pt, or a file of the official code"
         + ("; several are averaged; key=value changes a setting" if several else ""),
     )
     parser.add_argument(
@@ -150,6 +150,13 @@ def _settled(config: Config) -> Config:
     """An official checkpoint has the `auto` of its preset, which no training of ours has settled: it runs plain."""
     precision = "float32" if config.precision == "auto" else config.precision
     return config.model_copy(update={"precision": precision, "compile": config.compile is True})
+
+
+def name_of(trained: TrainedModel) -> str:
+    """What to call a model that lies in no run directory: an export by its folder, any other file by its own name."""
+    from latent_rl.storage import WEIGHTS_FILE
+
+    return trained.path.resolve().parent.name if trained.path.name == WEIGHTS_FILE else trained.path.stem
 
 
 def change(trained: TrainedModel, overrides: Sequence[str]) -> Config:

@@ -18,6 +18,7 @@ from latent_rl.config.terms import complete, moved, translate
 from latent_rl.errors import UserError, brief, nearest
 
 DEFAULT_PRESET = "sudoku-4x4"
+"""What is trained if nothing is named."""
 
 
 def preset_names() -> list[str]:
@@ -132,7 +133,7 @@ def load_resolved(path: Path, overrides: Sequence[str] = (), named: Collection[s
     changes = parse_overrides(overrides)
     if "name" in changes:
         _checked_name(changes["name"])
-    values = without_caches(merge(translate(_read_yaml(path)), changes), changes)
+    values = without_caches(merge(translate(read_yaml(path)), changes), changes)
     check_named(values, changes, path, named)
     return complete(validate(values))
 
@@ -253,7 +254,7 @@ def _packaged_names(folder: str) -> list[str]:
 
 def _read(source: str, folder: str, kind: str) -> dict[str, Any]:
     if source.endswith((".yaml", ".yml")):
-        return _read_yaml(Path(source))
+        return read_yaml(Path(source))
     names = _packaged_names(folder)
     if source not in names:
         hint = nearest(source, names) or f"; known: {', '.join(names)}"
@@ -262,7 +263,12 @@ def _read(source: str, folder: str, kind: str) -> dict[str, Any]:
     return _parse_yaml(packaged.read_text(encoding="utf-8"), source)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file of settings holds: plain values, unchecked against any schema.
+
+    Raises:
+        UserError: if it cannot be read, is no YAML, or holds anything else than a mapping of plain values.
+    """
     return _parse_yaml(yaml_text.read(path), str(path))
 
 

@@ -23,6 +23,7 @@ Positive = Annotated[Integer, Field(gt=0, le=10**12)]
 NonNegative = Annotated[Integer, Field(ge=0, le=10**12)]
 Thousand = Annotated[Integer, Field(gt=0, le=1000)]
 WIDEST = 16_384
+"""The largest width of a network."""
 Width = Annotated[Integer, Field(gt=0, le=WIDEST)]
 Batch = Annotated[Integer, Field(gt=0, le=100_000)]
 Million = Annotated[Integer, Field(gt=0, le=10_000_000)]

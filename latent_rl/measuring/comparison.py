@@ -17,6 +17,7 @@ from latent_rl.measuring.intervals import Estimate, Ratio, mean_interval, ratio_
 from latent_rl.storage import PENDING_FILE, SUMMARY_FILE, Evaluation, History, Milestone, Summary
 
 Metric = Literal["solved", "exact"]
+"""What a comparison compares by."""
 METRICS: tuple[Metric, ...] = ("solved", "exact")
 BASELINE = "trm"
 

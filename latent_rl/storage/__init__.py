@@ -10,6 +10,7 @@ from latent_rl.storage.checkpoint import (
     save_training,
     saved_settings,
 )
+from latent_rl.storage.exported import CONFIG_FILE, PROGRAM_FILE, WEIGHTS_FILE, save_export, step_program
 from latent_rl.storage.files import write_text
 from latent_rl.storage.folders import claim, hold
 from latent_rl.storage.official import SETTABLE
@@ -27,26 +28,31 @@ from latent_rl.storage.records import (
 )
 
 __all__ = [
+    "CONFIG_FILE",
     "EarlyStop",
     "Evaluation",
     "History",
     "Milestone",
     "OwnStop",
     "PENDING_FILE",
+    "PROGRAM_FILE",
     "Spent",
     "compute",
     "SETTABLE",
     "SUMMARY_FILE",
     "Summary",
     "TrainedModel",
+    "WEIGHTS_FILE",
     "claim",
     "hold",
     "load_model",
     "load_training",
     "load_weights",
     "restore_random_states",
+    "save_export",
     "save_model",
     "save_training",
     "saved_settings",
+    "step_program",
     "write_text",
 ]

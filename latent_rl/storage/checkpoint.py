@@ -35,12 +35,12 @@ from latent_rl.agents import (
 )
 from latent_rl.config import Config, validate_saved
 from latent_rl.errors import UserError
+from latent_rl.storage.exported import FORMAT, WEIGHTS_FILE, read_export
 from latent_rl.storage.files import replacing
 from latent_rl.storage.official import is_official, official_model, official_weights
 
 MODEL_FILE = "model.pt"
 TRAINING_FILE = "training.pt"
-FORMAT = 1
 TRAINING_FORMAT = 2
 """Of `training.pt`; 1 was version 0.1.0."""
 
@@ -114,7 +114,7 @@ def load_model(
     preset: str | None = None,
     overrides: Sequence[str] = (),
 ) -> TrainedModel:
-    """A trained model from a run directory, its `checkpoint/` folder, a `model.pt`, or a file of the official code.
+    """A trained model from a run directory or its `checkpoint/`, a `model.pt`, an export, or a file of official code.
 
     Args:
         path: which of these it is, is seen from the content.
@@ -247,13 +247,14 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 
 
 def find_model(path: Path) -> Path:
-    """The model file that a user means by a run directory, a checkpoint folder or a file."""
+    """The model file that a user means by a run directory, a checkpoint folder, an exported folder or a file."""
     try:
-        for candidate in (path / "checkpoint" / MODEL_FILE, path / MODEL_FILE, path):
+        for candidate in (path / "checkpoint" / MODEL_FILE, path / MODEL_FILE, path / WEIGHTS_FILE, path):
             if candidate.is_file():
                 return candidate
         if path.is_dir():
-            raise UserError(f"{path} holds no checkpoint (looked for checkpoint/{MODEL_FILE} and {MODEL_FILE})")
+            looked_for = f"checkpoint/{MODEL_FILE}, {MODEL_FILE} and {WEIGHTS_FILE}"
+            raise UserError(f"{path} holds no checkpoint (looked for {looked_for})")
     except OSError as error:
         raise UserError(f"checkpoint {str(path)[:100]} cannot be read: {error.strerror}") from None
     raise UserError(f"checkpoint {path} does not exist")
@@ -398,6 +399,8 @@ def _save(path: Path, content: dict[str, Any]) -> None:
 
 
 def _load(file: Path, device: torch.device | str, mmap: bool = False) -> dict[str, Any]:
+    if file.suffix == ".safetensors":
+        return read_export(file)
     try:
         _check_sums(file)
         with warnings.catch_warnings():

@@ -13,6 +13,7 @@ from latent_rl.agents import CheckpointError, ReasonerConfig, RecursiveReasoner,
 from latent_rl.config import Config, load_config, parse_overrides
 from latent_rl.envs import puzzle_from_id
 from latent_rl.errors import UserError
+from latent_rl.storage.official_settings import SETTINGS_FILE, check_same_model, settings_beside
 
 TRM_STEPS = 16
 """Recursion steps that the official TRM takes on a puzzle; DIS checkpoints tell theirs."""
@@ -48,7 +49,8 @@ def official_model(
         file: where it came from, for messages.
         state: its state dict, on the CPU.
         preset: preset or YAML file that names the puzzle; None guesses from vocabulary and cells.
-        overrides: `key=value`, for instance `network.heads=4`; what is not given is as in the official scripts.
+        overrides: `key=value`, for instance `network.heads=4`; what is not given is as the `all_config.yaml` beside the
+            file says, or, if there is none, as in the official scripts.
 
     Raises:
         UserError: if the file does not make a reasoner, or the puzzle is unknown or another one.
@@ -56,11 +58,17 @@ def official_model(
     names = {our_name(name) for name in state}
     is_dis = "embed_step.weight" in names
     tells_length = "embed_positions.weight" in names or any(".position_mlp." in name for name in names)
+    beside = settings_beside(file)
+    overrides = [*beside.overrides, *overrides]
     given_names = parse_overrides(overrides).get("network", {})
     scheme = [f"scheme={'dis' if is_dis else 'trm'}"]
+    try:
+        load_config(next(iter(PRESETS)), [*scheme, *beside.overrides])
+    except UserError as error:
+        raise UserError(f"{file.with_name(SETTINGS_FILE)}: {error}") from None
 
     def given(config: Config) -> dict[str, Any]:
-        # Only what the user said: the preset's values belong to a network of ours.
+        # Only what was said of this network: the preset's values belong to one of ours.
         return {name: getattr(config.network, name) for name in GIVEN if name in given_names}
 
     try:
@@ -75,6 +83,7 @@ def official_model(
         shape, weights = load_official(state, **length, **given(config))
     except CheckpointError as error:
         raise UserError(f"{file}: {error}") from None
+    check_same_model(file, beside.arch, shape)
     if (shape.seq_len, shape.vocab_size) != (puzzle.seq_len, puzzle.vocab_size):
         cells = f"{shape.seq_len} cells (and {shape.puzzle_positions} positions in front) and " if tells_length else ""
         raise UserError(

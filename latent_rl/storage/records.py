@@ -18,6 +18,7 @@ from latent_rl.storage.files import write_text
 
 HISTORY_FILE = "history.json"
 SUMMARY_FILE = "summary.json"
+"""The result, in a run directory."""
 PENDING_FILE = ".pending"
 """Lies beside a summary until all that belongs to the result is written."""
 

@@ -131,3 +131,10 @@ def test_under_bfloat16_every_weight_has_gradient_also_after_cycles_without() ->
     torch.nn.functional.cross_entropy(out.logits.flatten(0, 1), torch.randint(6, (64,))).add(out.q.sum()).backward()
     missing = [name for name, weight in reasoner.named_parameters() if weight.grad is None or not weight.grad.any()]
     assert not missing
+
+
+def test_latents_of_another_reasoner_are_refused_by_both_shapes():
+    batch = small_batch(2)
+    words = r"latents of shape \(7, 8\) and \(7, 8\) met a reasoner whose own are \(7, 12\) \(positions, width\): make"
+    with pytest.raises(ValueError, match=words):
+        take_step(small_reasoner(width=12), batch)
