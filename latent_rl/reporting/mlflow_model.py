@@ -56,8 +56,8 @@ class PuzzleSolver(mlflow.pyfunc.PythonModel):
         """Load the checkpoint that was logged with the model, and its puzzle."""
         self._trained = load_model(Path(context.artifacts[CHECKPOINT]), choose_device("auto"))
         self._puzzle = build_puzzle(self._trained.config)
-        name = "never" if self._trained.halting is None else "learned"
-        self._halting = stopping_rule(name, self._trained, self._puzzle)
+        learned = self._trained.halting is not None
+        self._halting = stopping_rule("learned", self._trained, self._puzzle) if learned else None
         accelerate(self._trained.reasoner, self._trained.config.model_copy(update={"compile": False}))
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:

@@ -34,15 +34,15 @@ Tiny recursive reasoners, trained as reinforcement-learning agents with every ne
 """Folded, MLflow shows its first line."""
 
 COLUMNS = {
-    "metrics.`savings/vs_trm`": 125,
-    "metrics.`test/solved_rate`": 125,
-    "metrics.`test/passes_per_puzzle`": 170,
-    "tags.`puzzle`": 110,
-    "tags.`scheme`": 80,
-    "tags.`device`": 70,
-    "metrics.`passes/train_total`": 140,
-    "attributes.`Dataset`": 280,
+    "metrics.`savings/vs_trm`": 115,
+    "metrics.`test/solved_rate`": 120,
+    "metrics.`test/passes_per_puzzle`": 165,
+    "tags.`puzzle`": 100,
+    "tags.`scheme`": 75,
+    "tags.`device`": 65,
+    "attributes.`Dataset`": 270,
     "attributes.`Models`": 120,
+    "metrics.`passes/train_total`": 140,
 }
 """Columns of the table of runs, from the left, and their widths in pixels."""
 

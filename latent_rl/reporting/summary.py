@@ -61,16 +61,17 @@ def description(summary: Summary) -> str:
     found = table(summary)
     names, values = (list(column.cells) for column in found.columns)
     rows = markdown_table(("", f"{summary.puzzle}, scheme {summary.scheme}"), list(zip(names, values, strict=True)))
-    pictures = "".join(
-        # Relative to MLflow's page, wherever its server is.
-        f"\n\n![{what}](get-artifact?path=figures/{name}.png&run_uuid={summary.mlflow_run_id})"
-        for name, what in (("accuracy_by_step", "accuracy by recursion step"), ("trajectory", "a puzzle, step by step"))
-    )
+    # Relative to MLflow's page, wherever its server is; HTML for the width alone.
+    figures = f"get-artifact?run_uuid={summary.mlflow_run_id}&path=figures"
+    pictures = [
+        f'<img src="{figures}/accuracy_by_step.png" alt="accuracy by recursion step" width="560">',
+        f'<img src="{figures}/trajectory.png" alt="a puzzle, step by step" width="900">',
+    ]
     return (
         f"**{summary.savings_vs_trm:.1f}x fewer network passes** than TRM's schedule "
         f"({summary.eval_passes_per_puzzle:,.4g} a puzzle instead of {summary.baseline_passes_per_puzzle:,}), "
         f"**{summary.solved_rate:.1%} solved**: scheme `{summary.scheme}` on {summary.puzzle}, seed {summary.seed}.\n\n"
-        f"{rows}{pictures}"
+        + "\n\n".join([rows, *pictures])
     )
 
 
