@@ -176,7 +176,7 @@ def finish(run: Run, run_dir: Path, tracker: NullTracker, progress: Progress, un
     progress.evaluated(spent, evaluation, "test")
     model_file = run_dir / "checkpoint" / "model.pt"
     pass_at = election.pass_at if election else {}
-    summary = summarize(run, evaluation, validation, pass_at, model_file, tracker.run_id)
+    summary = summarize(run, evaluation, validation, pass_at, model_file, tracker)
     with noting(unwritten):
         write_text(run_dir / PENDING_FILE, "")
     with noting(unwritten):
@@ -189,7 +189,7 @@ def finish(run: Run, run_dir: Path, tracker: NullTracker, progress: Progress, un
         for path in save_figures(result_figures(run, evaluation, election), run_dir):
             tracker.artifact(path, "figures")
     if saved:
-        tracker.model(model_file, run.puzzle)
+        tracker.model(model_file, run.puzzle, description(summary))
     if unwritten:
         more = f" (and {len(unwritten) - 1} more)" if len(unwritten) > 1 else ""
         raise NotAllWrittenError(f"trained and measured, but {unwritten[0]}{more}", summary)
@@ -243,7 +243,7 @@ def summarize(
     validation: Evaluation | None,
     pass_at: dict[str, float],
     model_file: Path,
-    mlflow_run_id: str | None,
+    tracker: NullTracker,
 ) -> Summary:
     """The summary of a run whose final evaluations are `found`, on test puzzles, and `validation`."""
     from latent_rl.measuring import baseline_stop, own_stop
@@ -263,7 +263,8 @@ def summarize(
         pass_at=pass_at,
         validation={} if validation is None else validation.accuracies,
         checkpoint=str(model_file),
-        mlflow_run_id=mlflow_run_id,
+        mlflow_run_id=tracker.run_id,
+        mlflow_experiment_id=tracker.experiment_id,
     )
 
 

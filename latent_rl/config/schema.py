@@ -244,6 +244,7 @@ class TrackingConfig(Section):
     enabled: bool = True
     uri: str = "sqlite:///mlflow.db"
     experiment: str = "latent_rl"
+    register_as: str | None = Field(None, description="name in the model registry that the trained model gets there")
     every_updates: Positive = Field(50, description="updates between two points of the training charts")
 
 

@@ -1,6 +1,7 @@
 """What a model can do and what it costs: the ledger of passes, evaluation, search, analysis, votes, comparison."""
 
 from latent_rl.measuring.analysis import ENOUGH_WITHIN, QUANTILES, Analysis, analyze
+from latent_rl.measuring.answering import Answers, answer, answer_by_deduction
 from latent_rl.measuring.choosing import OWN_ACCURACY_TOLERANCE, baseline_stop, cheapest, own_stop, ways_to_stop
 from latent_rl.measuring.comparison import (
     Comparison,
@@ -33,6 +34,7 @@ from latent_rl.measuring.votes import Election, elect, hold_vote
 
 __all__ = [
     "Analysis",
+    "Answers",
     "Averaged",
     "Choice",
     "Comparison",
@@ -58,6 +60,8 @@ __all__ = [
     "Solutions",
     "TargetCost",
     "analyze",
+    "answer",
+    "answer_by_deduction",
     "average",
     "baseline_stop",
     "budget_overrides",

@@ -20,6 +20,7 @@ from filelock import FileLock
 
 from latent_rl.config import Config, dump, flatten
 from latent_rl.errors import UserError
+from latent_rl.reporting.mlflow_page import DESCRIPTION_TAG, VIEW_TAG, experiment_tags
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,9 +48,6 @@ PARAMETERS_PER_CALL = 100
 LONGEST_PARAMETER = 6000
 """Limits of MLflow's stores."""
 
-DESCRIPTION_TAG = "mlflow.note.content"
-"""Where MLflow keeps a run's description."""
-
 logger = logging.getLogger(__name__)
 
 
@@ -57,6 +55,7 @@ class NullTracker:
     """What a training run reports through; this one keeps nothing, see `Tracker`."""
 
     run_id: str | None = None
+    experiment_id: str | None = None
 
     def metrics(self, values: Mapping[str, Any], step: int) -> None:
         """Record numbers (or tensors of one element) under names such as `train/loss_policy`, at an update."""
@@ -73,7 +72,7 @@ class NullTracker:
     def data(self, puzzle: Puzzle) -> None:
         """Note which puzzles the run uses, each split with its digest."""
 
-    def model(self, checkpoint: Path, puzzle: Puzzle) -> None:
+    def model(self, checkpoint: Path, puzzle: Puzzle, about: str = "") -> None:
         """Keep a model that `mlflow.pyfunc.load_model("runs:/<run id>/model")` loads and that solves puzzles."""
 
     def __enter__(self) -> NullTracker:
@@ -94,12 +93,17 @@ class Tracker(NullTracker):
 
     Attributes:
         run_id: MLflow's id of the run.
+        experiment_id: MLflow's id of its experiment.
         uri: the tracking store.
     """
 
-    def __init__(self, client: MlflowClient, run_id: str, uri: str) -> None:
+    def __init__(
+        self, client: MlflowClient, run_id: str, uri: str, experiment_id: str, register: str | None = None
+    ) -> None:
         self.run_id: str = run_id
+        self.experiment_id: str = experiment_id
         self.uri = uri
+        self._register = register
         self._client = client
         self._points: list[Metric] = []
         self._in_flight: list[Metric] = []
@@ -143,6 +147,7 @@ class Tracker(NullTracker):
                 tags = None if resume_run_id else _tags(config, parameters is None)
                 run = mlflow.start_run(run_id=resume_run_id, run_name=name, nested=True, tags=tags)
             client = mlflow.MlflowClient(tracking_uri=uri)
+            _furnish(client, run.info.experiment_id)
             values = flatten(config) if parameters is None else parameters
             _log_parameters(client, run.info.run_id, values, known=run.data.params)
             if parameters is None:
@@ -156,7 +161,7 @@ class Tracker(NullTracker):
                 f"MLflow cannot use tracking.uri={uri}: {_first_line(error)} "
                 "(tracking.enabled=false trains without MLflow)"
             ) from error
-        return cls(client, run.info.run_id, uri)
+        return cls(client, run.info.run_id, uri, run.info.experiment_id, config.tracking.register_as)
 
     def metrics(self, values: Mapping[str, Any], step: int) -> None:
         """Take in metrics of a step; they are sent beside training, many at a time."""
@@ -182,14 +187,15 @@ class Tracker(NullTracker):
         self._keep("the description", lambda: self._client.set_tag(self.run_id, DESCRIPTION_TAG, text))
 
     def data(self, puzzle: Puzzle) -> None:
-        """Log the splits as datasets."""
+        """Log the splits as datasets, and the puzzle's name as a tag."""
+        self._keep("the puzzle's name", lambda: self._client.set_tag(self.run_id, "puzzle", puzzle.name))
         self._keep("the datasets", lambda: self._client.log_inputs(self.run_id, _datasets(puzzle)))
 
-    def model(self, checkpoint: Path, puzzle: Puzzle) -> None:
-        """Log the trained model, so that MLflow can load it and solve puzzles."""
+    def model(self, checkpoint: Path, puzzle: Puzzle, about: str = "") -> None:
+        """Log the trained model, so that MLflow can load it and solve puzzles; register it if that was asked for."""
         from latent_rl.reporting.mlflow_model import log_model
 
-        self._keep("the model", lambda: log_model(checkpoint, puzzle))
+        self._keep("the model", lambda: log_model(checkpoint, puzzle, self._register, about))
 
     def __enter__(self) -> Tracker:
         return self
@@ -289,8 +295,20 @@ def start_tracking(
 
 def _tags(config: Config, is_training: bool) -> dict[str, str]:
     """What runs are grouped and filtered by."""
+    # Late: torch takes seconds to load.
+    from latent_rl.training import choose_device
+
     tags = {"puzzle": config.env.id, "kind": "training" if is_training else "comparison"}
+    tags["device"] = str(choose_device(config.device))
     return {**tags, "scheme": Path(config.scheme).stem} if is_training else tags
+
+
+def _furnish(client: MlflowClient, experiment_id: str) -> None:
+    """Give the experiment's page what it opens with. What people have written there stays."""
+    experiment = client.get_experiment(experiment_id)
+    for key, value in experiment_tags(experiment.creation_time).items():
+        if key not in experiment.tags or (key == VIEW_TAG and experiment.tags[key] != value):
+            client.set_experiment_tag(experiment_id, key, value)
 
 
 def _datasets(puzzle: Puzzle) -> list[DatasetInput]:

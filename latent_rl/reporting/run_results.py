@@ -55,9 +55,16 @@ def evaluation_metrics(found: Evaluation, spent: Spent, baseline: int) -> dict[s
         "savings/vs_trm": baseline / found.passes_per_puzzle,
         # A group of their own: the charts of `eval` stay few.
         **{f"steps/exact_accuracy_{step:02d}": found.accuracy_by_step[step - 1] for step in shown_steps(found)},
-        **{f"steps/margin_{step:02d}": margin for step, margin in enumerate(found.margin_by_step, start=1)},
-        **{f"steps/dead_share_{step:02d}": share for step, share in enumerate(found.dead_share_by_step, start=1)},
+        **_dead_share(found),
     }
+
+
+def _dead_share(found: Evaluation) -> dict[str, float]:
+    """The share of all recursion steps that were dead compute: step by step, the figures have it."""
+    if not found.dead_share_by_step:
+        return {}
+    dead = sum(share * active for share, active in zip(found.dead_share_by_step, found.active_by_step, strict=True))
+    return {"passes/dead_share": dead / sum(found.active_by_step)}
 
 
 def test_metrics(summary: Summary, found: Evaluation, election: Election | None = None) -> dict[str, Any]:

@@ -279,6 +279,7 @@ class Summary(BaseModel):
             empty if there are none.
         checkpoint: path of the model file.
         mlflow_run_id: None if MLflow was off.
+        mlflow_experiment_id: of the experiment that holds the run.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -309,6 +310,7 @@ class Summary(BaseModel):
     validation: dict[str, float] = {}
     checkpoint: str
     mlflow_run_id: str | None
+    mlflow_experiment_id: str | None = None
 
     @classmethod
     def of(

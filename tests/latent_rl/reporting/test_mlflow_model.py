@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 import subprocess
 import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import mlflow
 import pandas as pd
 import pytest
+import torch
 from tiny_models import oracle, save_untrained, tiny_config
 
+from latent_rl.agents import HaltingPolicy
 from latent_rl.envs import PuzzleError
-from latent_rl.measuring import solve
+from latent_rl.measuring import solve, stopping_rule
 from latent_rl.reporting.boards import as_line
 from latent_rl.reporting.mlflow_model import PuzzleSolver
 from latent_rl.reporting.mlflow_run import Tracker
-from latent_rl.storage.checkpoint import load_model
-from latent_rl.training.parts import build_puzzle
+from latent_rl.storage.checkpoint import load_model, save_model
+from latent_rl.training.parts import build_puzzle, build_reasoner
 
 FRESH_PROCESS = """\
 import json, sys, mlflow, pandas
@@ -104,3 +114,85 @@ def test_right_answers_keep_order_and_index_over_several_batches(solver, tmp_pat
 def test_a_bad_row_is_named(solver, text: str, params: dict[str, int] | None, message: str) -> None:
     with pytest.raises(PuzzleError, match=message):
         solver.predict(None, pd.DataFrame({"puzzle": ["321...32.12.23.1", text]}), params)
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory) -> Iterator[tuple[Path, str]]:
+    """A folder with a logged, twice registered model that stops by a halting policy, and its model file."""
+    folder = tmp_path_factory.mktemp("served")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        uri = f"sqlite:///{folder}/mlflow.db"
+        config = tiny_config(folder / "cache", f"tracking.uri={uri}", "tracking.register_as=sudoku")
+        puzzle = build_puzzle(config)
+        torch.manual_seed(0)
+        reasoner = build_reasoner(config, puzzle, torch.device("cpu"))
+        policy = HaltingPolicy(reasoner.config.width)
+        file = save_model(folder / "run" / "checkpoint", reasoner, config, updates=0, halting=policy)
+        for about in ("**first**", "**second**"):
+            with Tracker.start(config) as tracker:
+                tracker.model(file, puzzle, about)
+        yield file, f"runs:/{tracker.run_id}/model"
+        mlflow.set_tracking_uri(None)
+
+
+@contextmanager
+def server(uri: str) -> Iterator[str]:
+    """What `mlflow models serve` runs, on the loopback interface; its address."""
+    import uvicorn
+    from mlflow.pyfunc import scoring_server
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    app = scoring_server.init(mlflow.pyfunc.load_model(uri))
+    serving = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning"))
+    thread = threading.Thread(target=lambda: asyncio.run(serving.serve()), daemon=True)
+    thread.start()
+    while not serving.started:
+        thread.join(0.05)
+        assert thread.is_alive()
+    yield f"http://127.0.0.1:{port}/invocations"
+    serving.should_exit = True
+    thread.join()
+
+
+def ask(address: str, body: object) -> list[dict[str, object]]:
+    headers = {"Content-Type": "application/json"}
+    request = urllib.request.Request(address, json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)["predictions"]
+
+
+def test_a_served_model_answers_many_puzzles_in_one_request_each_stopped_for_itself(logged) -> None:
+    file, uri = logged
+    trained = load_model(file)
+    puzzle = build_puzzle(trained.config)
+    boards = puzzle.instances("test").inputs
+    rows = [{"puzzle": as_line(puzzle, board)} for board in boards]
+    rule = stopping_rule("learned", trained, puzzle)
+    alone = [solve(trained.reasoner, puzzle, board[None], 3, halting=rule) for board in boards]
+    with server(uri) as address:
+        answers = ask(address, {"dataframe_records": rows})
+        short = ask(address, {"dataframe_records": rows[:1], "params": {"steps": 1}})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            ask(address, {"dataframe_records": [{"puzzle": "12"}]})
+    assert [row["answer"] for row in answers] == [as_line(puzzle, one.answers[-1, 0]) for one in alone]
+    assert [row["passes"] for row in answers] == [one.passes[-1] for one in alone]
+    assert [row["solved"] for row in answers] == [bool(one.solved[-1, 0]) for one in alone]
+    assert [row["confidence"] for row in answers] == pytest.approx([float(one.confidence[-1, 0]) for one in alone])
+    assert len({row["passes"] for row in answers}) > 1
+    assert short[0]["passes"] == 3
+    assert refused.value.code == 400
+    assert "row 0: sudoku-4x4 has 16 cells" in refused.value.read().decode()
+
+
+def test_a_registered_model_is_found_by_its_alias_and_newer_versions_do_not_take_it(logged) -> None:
+    client = mlflow.MlflowClient()
+    assert [client.get_model_version("sudoku", version).description for version in (1, 2)] == [
+        "**first**",
+        "**second**",
+    ]
+    assert client.get_model_version_by_alias("sudoku", "champion").version == "1"
+    answer = mlflow.pyfunc.load_model("models:/sudoku@champion").predict([{"puzzle": "321...32.12.23.1"}])
+    assert len(answer["answer"][0]) == 16

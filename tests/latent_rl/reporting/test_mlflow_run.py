@@ -252,17 +252,15 @@ def test_a_run_waits_while_another_program_makes_the_database() -> None:
 
 def test_a_run_is_found_by_its_tags_and_says_what_it_is_and_on_which_puzzles(tmp_path) -> None:
     puzzle = Sudoku(4, train=20, test=5, validation=3, cache_dir=tmp_path)
-    with Tracker.start(config(scheme="somewhere/own.yaml", env={"id": "latent_rl/Sudoku-v0"})) as tracker:
+    with Tracker.start(config(scheme="somewhere/own.yaml", device="cpu", env={"id": "latent_rl/Sudoku-v0"})) as tracker:
         tracker.describe("**solved**")
         tracker.data(puzzle)
     run = client().get_run(tracker.run_id)
-    found = {name: run.data.tags[name] for name in ("puzzle", "kind", "scheme", "mlflow.note.content")}
-    assert found == {
-        "puzzle": "latent_rl/Sudoku-v0", "kind": "training", "scheme": "own", "mlflow.note.content": "**solved**"
-    }  # fmt: skip
+    names = ("puzzle", "kind", "scheme", "device", "mlflow.note.content")
+    assert [run.data.tags[name] for name in names] == ["sudoku-4x4", "training", "own", "cpu", "**solved**"]
     sets = {one.dataset.name: one for one in run.inputs.dataset_inputs}
     assert set(sets) == {"sudoku-4x4-train", "sudoku-4x4-validation", "sudoku-4x4-test"}
     assert len({one.dataset.digest for one in sets.values()}) == 3
     assert [tag.value for tag in sets["sudoku-4x4-test"].tags] == ["testing"]
-    query = "tags.scheme = 'own' and tags.puzzle = 'latent_rl/Sudoku-v0'"
+    query = "tags.scheme = 'own' and tags.puzzle = 'sudoku-4x4'"
     assert len(client().search_runs([run.info.experiment_id], query)) == 1

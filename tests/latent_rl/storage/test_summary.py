@@ -15,7 +15,7 @@ from latent_rl.storage import Evaluation, Milestone, Spent, Summary, compute
 FIELDS = """puzzle scheme seed device parameters updates puzzles_seen train_seconds eval_puzzles exact_accuracy
 solved_rate cell_accuracy accuracy_by_step eval_passes_per_puzzle train_passes_total train_passes_per_puzzle
 train_gradient_passes_total own_stop baseline_passes_per_puzzle savings_vs_trm baseline_stop savings_vs_stopped_trm
-pass_at validation checkpoint mlflow_run_id""".split()
+pass_at validation checkpoint mlflow_run_id mlflow_experiment_id""".split()
 """docs/design.md, section 8."""
 
 
@@ -33,6 +33,7 @@ def summary() -> Summary:
         parameters=9,
         checkpoint="runs/x/checkpoint/model.pt",
         mlflow_run_id="abc",
+        mlflow_experiment_id="7",
     )
 
 
@@ -85,7 +86,9 @@ def test_how_to_open_mlflow_depends_on_where_it_is(summary) -> None:
     assert named[1].endswith("runs/x/checkpoint/model.pt PUZZLE env.id=my.module:Mine-v0")
     assert not any("mlflow" in line for line in next_steps(summary))
     assert "--backend-store-uri sqlite:///elsewhere.db" in next_steps(summary, "P", "sqlite:///elsewhere.db")[-1]
-    assert next_steps(summary, "P", "http://server:5000")[-1] == "charts        http://server:5000"
+    page = "/#/experiments/7/runs?workflowType=machine_learning&viewStateShareKey=latent_rl"
+    assert next_steps(summary, "P", "sqlite:///mlflow.db")[-1].endswith(f"then open http://127.0.0.1:5000{page}")
+    assert next_steps(summary, "P", "http://server:5000/")[-1] == f"charts        http://server:5000{page}"
 
 
 def test_compute_counts_a_backward_pass_twice():
@@ -94,7 +97,11 @@ def test_compute_counts_a_backward_pass_twice():
     assert Milestone(1, 1.0, 100, None, "validation").train_compute is None
 
 
-def test_the_description_holds_the_saving_beside_the_accuracy_as_markdown(summary) -> None:
+def test_the_description_begins_with_the_saving_and_the_accuracy_and_shows_pictures(summary) -> None:
     lines = description(summary).splitlines()
-    assert lines[0] == ("Scheme `dis` on sudoku-4x4, seed 3: **91.0% solved with 6 network passes a puzzle**.")
+    assert lines[0] == (
+        "**56.0x fewer network passes** than TRM's schedule (6 a puzzle instead of 336), **91.0% solved**: "
+        "scheme `dis` on sudoku-4x4, seed 3."
+    )
     assert "| savings against TRM's schedule | 56.0x fewer than 336, at 90.0% exact |" in lines
+    assert lines[-1].startswith('<img src="get-artifact?run_uuid=abc&path=figures/trajectory.png"')
