@@ -277,6 +277,7 @@ class Summary(BaseModel):
             empty if there are none.
         checkpoint: path of the model file.
         mlflow_run_id: None if MLflow was off.
+        world_size: processes that trained together.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -307,6 +308,7 @@ class Summary(BaseModel):
     validation: dict[str, float] = {}
     checkpoint: str
     mlflow_run_id: str | None
+    world_size: int = 1
 
     @classmethod
     def of(

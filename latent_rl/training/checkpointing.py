@@ -16,13 +16,15 @@ from latent_rl.training.run import Run
 
 
 def save(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Path:
-    """Write both checkpoint files; returns the path of the model file.
+    """Write both checkpoint files; returns the path of the model file. In a team all call it, and the first writes.
 
     Raises:
         UserError: if they cannot be written; each that could not is as it was.
     """
     folder = run_dir / "checkpoint"
     parts = {name: part.state_dict() for name, part in run.parts.items()}
+    if not run.team.is_first:
+        return folder / "model.pt"
     identity = {"puzzle": run.puzzle.name, "ids_digest": run.puzzle.ids_digest, "mlflow_run_id": mlflow_run_id}
     identity |= {"config": run.config.model_dump(mode="json")}
     save_training(folder, {**identity, **parts})

@@ -58,14 +58,22 @@ class Interruption:
     An update is never cut in half, so what is saved then is what an undisturbed run would have had. A second signal
     ends the program at once. A signal that is ignored, as a hang-up under `nohup`, stays so.
 
+    In a team it is enough that one process is told. A second signal does nothing there: `torchrun` passes each one on,
+    also to a process that has it from the terminal already, and after half a minute ends who has not ended.
+
+    Args:
+        in_team: whether there are other processes.
+
     Attributes:
-        requested: whether a signal has come.
+        told: whether a signal has come.
+        agreed: whether the team has found that one of it was told.
     """
 
     SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
-    def __init__(self) -> None:
-        self.requested = False
+    def __init__(self, in_team: bool = False) -> None:
+        self.told = self.agreed = False
+        self._in_team = in_team
         self._at_once = False
         self._previous: dict[int, object] = {}
 
@@ -80,16 +88,24 @@ class Interruption:
     ) -> None:
         self._restore()
 
+    @property
+    def requested(self) -> bool:
+        """Whether to stop after this update; in a team only once all of it know."""
+        return self.agreed if self._in_team else self.told
+
     def stop_at_once(self) -> None:
         """From now on there is nothing to be lost: a signal, or one that has come already, is a `KeyboardInterrupt`."""
         self._at_once = True
-        if self.requested:
+        if self.told or self.agreed:
             raise KeyboardInterrupt
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
-        self._restore()
+        self.told = True
+        if not self._in_team:
+            self._restore()
         if self._at_once:
+            for known in self._previous:
+                signal.signal(known, signal.SIG_IGN)
             raise KeyboardInterrupt
 
     def _restore(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from latent_rl.agents import (
+    ALONE,
     LOSSES,
     AnswerMemory,
     AnswerPolicy,
@@ -18,6 +19,7 @@ from latent_rl.agents import (
     RecursionPolicy,
     RecursiveReasoner,
     StepGraph,
+    Team,
     loss_class,
     make_reasoner,
     make_rule,
@@ -34,11 +36,17 @@ from latent_rl.envs import (
     puzzle_from_id,
 )
 from latent_rl.errors import UserError
+from latent_rl.training.team import local_rank, world_size
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that a configuration names; `auto` takes CUDA, then MPS, then the CPU."""
+    """The device that a configuration names; `auto` takes CUDA, then MPS, then the CPU.
+
+    Of several processes on a machine each has a CUDA device of its own.
+    """
+    if name in ("auto", "cuda") and world_size() > 1 and torch.cuda.is_available():
+        name = f"cuda:{local_rank()}"
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -203,12 +211,17 @@ def build_reward(config: Config) -> Reward:
     return Reward(**config.env.reward.model_dump())
 
 
-def build_environment(config: Config, puzzle: Puzzle, reasoner: RecursiveReasoner) -> LatentRecursionTorchEnv:
-    """The vectorised training environment over the puzzle's training split."""
+def build_environment(
+    config: Config, puzzle: Puzzle, reasoner: RecursiveReasoner, team: Team = ALONE
+) -> LatentRecursionTorchEnv:
+    """The vectorised training environment over the puzzle's training split, with this process's rows."""
     env, shared = config.env, {"max_steps": config.env.max_steps, "reward": build_reward(config)}
     where = {"split": "train", "num_envs": config.collector.num_envs, "device": reasoner.initial_y.device}
     if isinstance(reasoner, CandidateReasoner):
         candidates = CandidateConfig.of_reasoner(reasoner, lost_steps=env.lost_steps, **shared)
-        return LatentRecursionTorchEnv(CandidateVectorEnv(puzzle, config=candidates, **where))
-    mdp = MDPConfig.of_reasoner(reasoner, terminate_on_solved=env.terminate_on_solved, **shared)
-    return LatentRecursionTorchEnv(LatentRecursionVectorEnv(puzzle, config=mdp, **where))
+        vector = CandidateVectorEnv(puzzle, config=candidates, **where)
+    else:
+        mdp = MDPConfig.of_reasoner(reasoner, terminate_on_solved=env.terminate_on_solved, **shared)
+        vector = LatentRecursionVectorEnv(puzzle, config=mdp, **where)
+    vector.team = team if team.world_size > 1 else None
+    return LatentRecursionTorchEnv(vector)
