@@ -45,6 +45,14 @@ class Team:
         dist.all_gather(found, own)
         return torch.cat(found).to(rows.dtype)
 
+    def gather_uneven(self, rows: Tensor) -> list[Tensor]:
+        """What each has, in the order of the ranks: tensors on the CPU, of which none need be as large as another."""
+        if self.world_size == 1:
+            return [rows]
+        found: list[Any] = [None] * self.world_size
+        dist.all_gather_object(found, rows.cpu())
+        return found
+
     def sum(self, value: Tensor) -> Tensor:
         """The sum over all, of the shape and dtype of `value`; no gradient flows through it."""
         if self.world_size == 1:
@@ -105,8 +113,8 @@ def current_team() -> Team:
 def shared_count(count: Tensor) -> Tensor:
     """What a sum over this process's rows is divided by for a mean over all: a count, at least 1.
 
-    Gradients are averaged over the team, so a sum of one's own rows is divided by the mean count of all processes. Alone
-    that is `count.clamp(min=1)`. For losses that average over cells or rows of which not every process has as many.
+    Gradients are averaged over the team, so a sum of one's own rows is divided by the mean count of all processes.
+    Alone that is `count.clamp(min=1)`. For losses that average over cells or rows of which processes have not as many.
 
     Args:
         count: what this process has of them, an integer scalar.
@@ -119,8 +127,8 @@ def shared_count(count: Tensor) -> Tensor:
 def draw_rows(draw: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
     """`draw(rows)`, random numbers for rows `[B, ...]`, such that every row gets what it would get from one process.
 
-    All processes have generators in the same state. Each draws for the rows of all, its own standing in for the others',
-    and keeps its share.
+    All processes have generators in the same state. Each draws for the rows of all, its own standing in for those of
+    the others, and keeps its share.
 
     Args:
         draw: from rows `[N, ...]` to random values `[N, ...]`; how many numbers it takes depends on the shape alone.

@@ -77,6 +77,7 @@ def train(config: Config, run_dir: Path | None = None, *, resume: bool = False, 
                 held.enter_context(hold(run_dir))
             check_settings(run_dir, config)
         run = assemble(config, init, team)
+        held.callback(run.collection.close)
         mlflow_run_id = restore(run, run_dir) if resume else None
         # Only now: a start that is refused leaves nothing behind, and a refused resume leaves the run as it was.
         if not resume and team.is_first:
@@ -127,6 +128,7 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
                         total, metrics = weighted_sum(found, run.loss_weights)
                         metrics |= learner.step(total)
                 metrics |= halting.learn(batch)
+                collection.send_weights(learner.updates)
             run.share_counts(interruption)
             updates, share = learner.updates, run.budget_share
             progress.advance(updates, clock.seconds, share, metrics)

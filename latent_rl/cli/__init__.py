@@ -24,6 +24,7 @@ from latent_rl.cli.models import (
     split_numbers,
     split_settings,
 )
+from latent_rl.cli.side_by_side import side_by_side
 from latent_rl.cli.stopping import (
     add_halting_arguments,
     add_search_arguments,
@@ -59,6 +60,7 @@ __all__ = [
     "refuse_for_deduction",
     "run_program",
     "search_settings",
+    "side_by_side",
     "split_numbers",
     "split_settings",
     "submission_file",

@@ -47,6 +47,10 @@ class Ledger:
         finally:
             self._phase = outer
 
+    def book(self, phase: Phase, passes: int) -> None:
+        """Book forward passes that another process has counted, with a ledger of its own."""
+        self.forward[phase] += passes
+
     @property
     def train_passes(self) -> int:
         """All forward passes spent on training."""
@@ -73,7 +77,8 @@ class Ledger:
         sums = team.sum(torch.tensor([*own, *more], dtype=torch.float64)).tolist()
         self._shared = [before + int(found) for before, found in zip(known, sums, strict=False)]
         for (counter, phase), count in zip(places, self._shared, strict=True):
-            counter[phase] = count
+            if count:  # an entry of 0 is none
+                counter[phase] = count
         return sums[len(places) :]
 
     def state_dict(self) -> dict[str, dict[str, int]]:

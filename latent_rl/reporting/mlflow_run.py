@@ -267,6 +267,15 @@ class Tracker(NullTracker):
         self._points_wait = error is not None
 
 
+def belong_to(run_id: str) -> None:
+    """Make every run that is begun in this process from now on a child of a run that another process has begun."""
+    global _parent
+    _parent = run_id
+
+
+_parent: str | None = None
+
+
 def start_tracking(
     config: Config, resume_run_id: str | None = None, parameters: Mapping[str, Any] | None = None
 ) -> NullTracker:
@@ -281,7 +290,7 @@ def start_tracking(
         return Tracker.start(config, resume_run_id, parameters)
     except UserError as error:
         mlflow = sys.modules.get("mlflow")
-        if mlflow is None or mlflow.active_run() is None:
+        if _parent is None and (mlflow is None or mlflow.active_run() is None):
             raise
         logger.warning("this run is not tracked: %s", error)
         return NullTracker()
@@ -290,6 +299,7 @@ def start_tracking(
 def _tags(config: Config, is_training: bool) -> dict[str, str]:
     """What runs are grouped and filtered by."""
     tags = {"puzzle": config.env.id, "kind": "training" if is_training else "comparison"}
+    tags |= {"mlflow.parentRunId": _parent} if _parent is not None else {}
     return {**tags, "scheme": Path(config.scheme).stem} if is_training else tags
 
 

@@ -9,8 +9,8 @@ from latent_rl.training.parts import accelerate, build_deduction, build_puzzle, 
 from latent_rl.training.progress import Progress
 from latent_rl.training.resuming import check_settings
 from latent_rl.training.run import Run, assemble
-from latent_rl.training.team import join
 from latent_rl.training.teaching import save_taught, teach
+from latent_rl.training.team import join
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
 
 __all__ = [

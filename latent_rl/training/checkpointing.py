@@ -65,7 +65,7 @@ def explained(run: Run) -> Iterator[None]:
 
 
 def _next_step_is_finite(run: Run) -> bool:
-    episodes = run.collection.environment.vector.state_dict()["episodes"]
+    episodes = run.collection.episodes
     with torch.no_grad(), run.ledger.phase("eval"):
         return _finite(run.reasoner.step(*(episodes[name] for name in run.reasoner.step_keys)))
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from tensordict import TensorDictBase
+from torch import Tensor
 from torchrl.collectors import Collector
 
 from latent_rl.agents import ALONE, DeductionPolicy, RecursionPolicy, Team
@@ -46,6 +47,17 @@ class Collection:
     def puzzles_begun(self) -> int:
         """Training puzzles begun so far: those finished and those in work."""
         return int(self._finished) + self._config.num_envs * self._team.world_size
+
+    @property
+    def episodes(self) -> dict[str, Tensor]:
+        """Where the rows of this process stand, by the names of the environment's keys."""
+        return self.environment.vector.state_dict()["episodes"]
+
+    def send_weights(self, updates: int) -> None:
+        """Nothing: the policy that learns is the one that collects."""
+
+    def close(self) -> None:
+        """Nothing: there are no other processes."""
 
     def __iter__(self) -> Collection:
         return self

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 
 from latent_rl.agents import (
@@ -26,6 +29,7 @@ from latent_rl.agents import (
 )
 from latent_rl.config import Config, rule_context
 from latent_rl.envs import (
+    BatchEnv,
     CandidateConfig,
     CandidateVectorEnv,
     LatentRecursionVectorEnv,
@@ -215,13 +219,17 @@ def build_environment(
     config: Config, puzzle: Puzzle, reasoner: RecursiveReasoner, team: Team = ALONE
 ) -> LatentRecursionTorchEnv:
     """The vectorised training environment over the puzzle's training split, with this process's rows."""
-    env, shared = config.env, {"max_steps": config.env.max_steps, "reward": build_reward(config)}
-    where = {"split": "train", "num_envs": config.collector.num_envs, "device": reasoner.initial_y.device}
-    if isinstance(reasoner, CandidateReasoner):
-        candidates = CandidateConfig.of_reasoner(reasoner, lost_steps=env.lost_steps, **shared)
-        vector = CandidateVectorEnv(puzzle, config=candidates, **where)
-    else:
-        mdp = MDPConfig.of_reasoner(reasoner, terminate_on_solved=env.terminate_on_solved, **shared)
-        vector = LatentRecursionVectorEnv(puzzle, config=mdp, **where)
+    vector = environment_maker(config, puzzle, reasoner)(num_envs=config.collector.num_envs)
     vector.team = team if team.world_size > 1 else None
     return LatentRecursionTorchEnv(vector)
+
+
+def environment_maker(config: Config, puzzle: Puzzle, reasoner: RecursiveReasoner) -> Callable[..., BatchEnv]:
+    """What makes the vector environment over the puzzle's training split, given `num_envs`."""
+    env, shared = config.env, {"max_steps": config.env.max_steps, "reward": build_reward(config)}
+    where = {"split": "train", "device": reasoner.initial_y.device}
+    if isinstance(reasoner, CandidateReasoner):
+        candidates = CandidateConfig.of_reasoner(reasoner, lost_steps=env.lost_steps, **shared)
+        return partial(CandidateVectorEnv, puzzle, config=candidates, **where)
+    mdp = MDPConfig.of_reasoner(reasoner, terminate_on_solved=env.terminate_on_solved, **shared)
+    return partial(LatentRecursionVectorEnv, puzzle, config=mdp, **where)

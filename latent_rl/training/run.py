@@ -22,6 +22,7 @@ from latent_rl.agents import (
 )
 from latent_rl.config import Config
 from latent_rl.envs import Puzzle
+from latent_rl.errors import UserError
 from latent_rl.measuring import Ledger
 from latent_rl.storage import History, Spent, load_weights
 from latent_rl.training.collection import Collection
@@ -42,9 +43,11 @@ from latent_rl.training.parts import (
     build_reasoner,
     build_reward,
     choose_device,
+    environment_maker,
 )
 from latent_rl.training.speed import settle, warm_up
 from latent_rl.training.team import one_after_the_other, share_of
+from latent_rl.training.workers import WorkerCollection
 
 
 class Stateful(Protocol):
@@ -84,7 +87,7 @@ class Run:
     puzzle: Puzzle
     reasoner: RecursiveReasoner
     policy: RecursionPolicy | DeductionPolicy
-    collection: Collection
+    collection: Collection | WorkerCollection
     experience: Experience
     losses: dict[str, LossModule]
     loss_weights: dict[str, float]
@@ -172,6 +175,7 @@ def assemble(config: Config, init: Path | None = None, team: Team = ALONE) -> Ru
     settled, notes = team.of_first(settle(share, puzzle, device) if team.is_first else None)
     speed = {"precision": settled.precision, "compile": settled.compile}
     config, share = config.model_copy(update=speed), share.model_copy(update=speed)
+    _check_workers(config, device, team)
     reasoner = build_reasoner(config, puzzle, device)
     if init is not None:
         # Before anything is made from the reasoner: its average, and the environment's initial latents.
@@ -180,8 +184,10 @@ def assemble(config: Config, init: Path | None = None, team: Team = ALONE) -> Ru
     graph = StepGraph() if config.collector.mode == "fused" else None
     answers = build_answers(config, puzzle)
     policy = build_policy(config, puzzle, reasoner, halting_policy, answers, graph)
-    environment = build_environment(share, puzzle, reasoner, team)
-    environment.set_seed(config.seed)
+    environment = None
+    if not config.collector.workers:
+        environment = build_environment(share, puzzle, reasoner, team)
+        environment.set_seed(config.seed)
     losses, weights = build_losses(config, reasoner, answers)
     learner = Learner(reasoner, [head for loss in losses.values() for head in loss.heads], config.optimizer, team)
     halting: ConcurrentHalting | NoHalting = NoHalting()
@@ -207,12 +213,17 @@ def assemble(config: Config, init: Path | None = None, team: Team = ALONE) -> Ru
         warm_up(reasoner, share)
     for one in (reasoner, learner.averaged_reasoner):
         ledger.watch(one.network)
+    if environment is None:
+        maker = environment_maker(config, puzzle, reasoner)
+        collection = WorkerCollection(maker, policy, config.collector, ledger, config.seed)
+    else:
+        collection = Collection(environment, policy, share.collector, ledger, team)
     return Run(
         config=config,
         puzzle=puzzle,
         reasoner=reasoner,
         policy=policy,
-        collection=Collection(environment, policy, share.collector, ledger, team),
+        collection=collection,
         experience=_experience(share, policy, puzzle, graph, losses, memory, learner.averaged_reasoner, team),
         losses=losses,
         loss_weights=weights,
@@ -225,6 +236,17 @@ def assemble(config: Config, init: Path | None = None, team: Team = ALONE) -> Ru
         notes=tuple(notes),
         team=team,
     )
+
+
+def _check_workers(config: Config, device: torch.device, team: Team) -> None:
+    if not config.collector.workers:
+        return
+    if team.world_size > 1:
+        raise UserError("collector.workers: each process of a team collects by itself: leave out one of the two")
+    if device.type != "cpu":
+        raise UserError(f"collector.workers collect on the CPU, not on {device.type}: device=cpu")
+    if config.compile:
+        raise UserError("collector.workers: a compiled network cannot be sent to other processes: compile=false")
 
 
 def _experience(
