@@ -90,11 +90,21 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
     from latent_rl.reporting.mlflow_run import NullTracker, start_tracking
     from latent_rl.reporting.run_results import training_metrics
     from latent_rl.storage import write_text
-    from latent_rl.training import Every, Interruption, Progress, explained, refuse_divergence, save, weighted_sum
+    from latent_rl.training import (
+        Every,
+        Interruption,
+        Progress,
+        Throughput,
+        explained,
+        refuse_divergence,
+        save,
+        weighted_sum,
+    )
 
     config, clock, learner, halting = run.config, run.clock, run.learner, run.halting
     collection, experience, losses, team = run.collection, run.experience, run.losses, run.team
     chart_due = Every(config.tracking.every_updates, learner.updates)
+    throughput = Throughput(run.spent)
     warned: list[str] = []
     save_due = Every(config.checkpoint_every_seconds, clock.seconds)
     if config.evaluation.points is None:
@@ -122,6 +132,7 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
         while run.budget_share < 1.0 and not interruption.requested:
             with clock, explained(run), team.at_work():
                 batch = next(collection)
+                throughput.steps += batch.numel() * team.world_size
                 with run.ledger.phase("update"):
                     for steps in experience(batch):
                         found = {name: loss(steps) for name, loss in losses.items()}
@@ -134,7 +145,8 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
             progress.advance(updates, clock.seconds, share, metrics)
             if chart_due.due(updates):
                 refuse_divergence(run)
-                tracker.metrics(team.average(training_metrics(batch, metrics, run.spent)), updates)
+                charts = training_metrics(batch, metrics, run.spent) | throughput.read(run.spent)
+                tracker.metrics(team.average(charts), updates)
             # Test puzzles are met once, when nothing is left to be chosen: below.
             if evaluation_due.due(updates if config.evaluation.points is None else share) and share < 1.0:
                 validate(run, tracker, progress, config.evaluation.puzzles)

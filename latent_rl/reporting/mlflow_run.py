@@ -20,6 +20,7 @@ from filelock import FileLock
 
 from latent_rl.config import Config, dump, flatten
 from latent_rl.errors import UserError
+from latent_rl.reporting.system import SystemMetrics, read_from_now_on
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,6 +113,7 @@ class Tracker(NullTracker):
         self._points_wait = False
         self._hangs = False
         self._lost: list[str] = []
+        self._system: SystemMetrics | None = None
         self._reason = ""
 
     @classmethod
@@ -141,7 +143,9 @@ class Tracker(NullTracker):
                     mlflow.set_experiment(config.tracking.experiment)
                 name = None if resume_run_id else config.name
                 tags = None if resume_run_id else _tags(config, parameters is None)
-                run = mlflow.start_run(run_id=resume_run_id, run_name=name, nested=True, tags=tags)
+                # Our own thread sends what MLflow's would: `system.py` says why.
+                options = {"nested": True, "log_system_metrics": False}
+                run = mlflow.start_run(run_id=resume_run_id, run_name=name, tags=tags, **options)
             client = mlflow.MlflowClient(tracking_uri=uri)
             values = flatten(config) if parameters is None else parameters
             _log_parameters(client, run.info.run_id, values, known=run.data.params)
@@ -156,7 +160,10 @@ class Tracker(NullTracker):
                 f"MLflow cannot use tracking.uri={uri}: {_first_line(error)} "
                 "(tracking.enabled=false trains without MLflow)"
             ) from error
-        return cls(client, run.info.run_id, uri)
+        tracker = cls(client, run.info.run_id, uri)
+        if parameters is None:
+            tracker._system = read_from_now_on(run, uri)
+        return tracker
 
     def metrics(self, values: Mapping[str, Any], step: int) -> None:
         """Take in metrics of a step; they are sent beside training, many at a time."""
@@ -164,6 +171,9 @@ class Tracker(NullTracker):
 
         now = int(time.time() * 1000)
         self._points.extend(Metric(name, float(value), now, step) for name, value in values.items())
+        if self._system is not None:
+            found, number = self._system.read()
+            self._points.extend(Metric(name, float(value), now, number) for name, value in found.items())
         if time.monotonic() - self._last_sent >= SEND_EVERY_SECONDS:
             self._collect_unsent()
             if self._sending is None:

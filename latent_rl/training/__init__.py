@@ -4,7 +4,7 @@ from latent_rl.training.checkpointing import explained, refuse_divergence, resto
 from latent_rl.training.collection import Collection
 from latent_rl.training.experience import FusedExperience, ReplayExperience
 from latent_rl.training.learner import Learner, weighted_sum
-from latent_rl.training.pace import Clock, Every, Interruption
+from latent_rl.training.pace import Clock, Every, Interruption, Throughput
 from latent_rl.training.parts import accelerate, build_deduction, build_puzzle, choose_device
 from latent_rl.training.progress import Progress
 from latent_rl.training.resuming import check_settings
@@ -24,6 +24,7 @@ __all__ = [
     "Progress",
     "ReplayExperience",
     "Run",
+    "Throughput",
     "accelerate",
     "assemble",
     "build_deduction",

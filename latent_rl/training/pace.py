@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
+from latent_rl.storage import Spent
+
 
 class Clock:
     """Counts the seconds spent inside its `with` blocks: training time.
@@ -50,6 +52,29 @@ class Every:
         current, last = counter // self.interval, self._last
         self._last = current
         return current > last
+
+
+class Throughput:
+    """How much is done in a second of training, from one reading to the next.
+
+    Args:
+        spent: what training had cost when it was begun, or gone on with.
+
+    Attributes:
+        steps: recursion steps since the last reading, which whoever takes them adds up.
+    """
+
+    def __init__(self, spent: Spent) -> None:
+        self.steps = 0
+        self._before = spent
+
+    def read(self, spent: Spent) -> dict[str, float]:
+        """Puzzles begun, recursion steps and network passes a second since the last reading, by `throughput/…`."""
+        before, steps = self._before, self.steps
+        self._before, self.steps = spent, 0
+        seconds = max(spent.seconds - before.seconds, 1e-9)
+        done = {"puzzles": spent.puzzles - before.puzzles, "steps": steps, "passes": spent.passes - before.passes}
+        return {f"throughput/{name}_per_second": count / seconds for name, count in done.items()}
 
 
 class Interruption:

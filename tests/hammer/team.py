@@ -33,8 +33,8 @@ LIMIT_SECONDS = 240.0
 SETTINGS = [
     "--config", "sudoku-4x4", f"name={NAME}", "scheme=pi-halt", "env.options={train: 300, test: 20, validation: 20}",
     "network={width: 16, layers: 1, heads: 2, multiple_of: 8}", "collector.num_envs=8", "threads=1", "device=cpu",
-    "halting.ppo={steps: 4, hidden: 8, minibatch: 16}", "budget={updates: 60}", "evaluation.every_updates=20",
-    "checkpoint_every_seconds=0.2", "tracking.enabled=false", "optimizer.warmup_updates=3",
+    "halting.ppo={steps: 4, hidden: 8, minibatch: 16}", "budget={updates: 40}", "evaluation.every_updates=20",
+    "checkpoint_every_seconds=0.1", "tracking.enabled=false", "optimizer.warmup_updates=3",
 ]  # fmt: skip
 
 WAYS = ("kill-first", "kill-other", "stop-first", "stop-other", "stop-all")
@@ -101,9 +101,11 @@ def begin(folder: Path, size: int) -> list[int]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    import latent_rl.reporting.run_results
-    import latent_rl.train
-    import latent_rl.training  # noqa: F401 (once, for all that are forked)
+    # Once, for all that are forked.
+    import latent_rl.training  # noqa: F401
+    from latent_rl.reporting import mlflow_run, run_results, summary  # noqa: F401
+
+    run_results.result_figures = lambda *_: {}  # which take most of the time, and which one process draws
 
     return [_fork(folder, arguments, rank, size, port) for rank in range(size)]
 
