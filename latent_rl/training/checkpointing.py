@@ -101,6 +101,9 @@ def restore(run: Run, run_dir: Path) -> str | None:
         for name, part in run.parts.items():
             part.load_state_dict(state[name])
         restore_random_states(state["random"])
+        if run.team.world_size > 1 and run.device.type == "cuda" and state["random"]["cuda"]:
+            # All of a team draw from one state, which the first process, on the first device, has saved.
+            torch.cuda.set_rng_state(state["random"]["cuda"][0].cpu(), run.device)
     except Exception as error:
         # Whatever a part makes of a state that is not its own, or that another hand has changed.
         reason = textwrap.shorten(" ".join(str(error).split()) or type(error).__name__, 300, placeholder=" …")

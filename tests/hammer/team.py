@@ -69,14 +69,14 @@ def reference(scratch: Path) -> tuple[Path, float]:
 def one(scratch: Path, expected: tuple[Path, float], sizes: str, way: str, seed: int) -> Result:
     """One case: up to two ends of a run before its own."""
     started, draw = time.monotonic(), random.Random(seed)
-    result, folder = Result(PART, sizes, way, seed), Path(tempfile.mkdtemp(dir=scratch))
+    result, folder = Result(PART, sizes, way, seed, figures={"kills": 0}), Path(tempfile.mkdtemp(dir=scratch))
     size, last = SIZE, SIZE
     for _ in range(draw.randint(1, 2)):
         processes = begin(folder, size)
         time.sleep(draw.uniform(0.1, 1.0) * expected[1])
         struck = strike(processes, way)
         codes = ended(processes)
-        result.figures["kills"] = result.figures.get("kills", 0) + struck
+        result.figures["kills"] += struck
         result.symptoms += manners(way, codes, struck, folder)
         last, size = size, size if sizes == "same" else draw.choice((1, 2, 4))
     codes = ended(begin(folder, size))
@@ -118,6 +118,7 @@ def _fork(folder: Path, arguments: Sequence[str], rank: int, size: int, port: in
     code = 70
     try:
         os.chdir(folder)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which a script's background ignores
         os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         out = os.open(f"rank{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)

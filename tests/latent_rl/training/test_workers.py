@@ -19,7 +19,7 @@ from latent_rl.training import assemble
 
 SETTINGS = [
     *(setting for setting in SMALL if not setting.startswith(("env.id", "collector"))),
-    "env.id=toy_puzzle:Backwards-v0",
+    "env.id=toy_registered:toys/Elsewhere-v0",
     "collector={mode: replay, num_envs: 8, steps_per_batch: 3, minibatch_size: 12, workers: 2}",
     "loss.terms.return={}",
 ]
@@ -52,7 +52,7 @@ def test_a_stopped_run_goes_on_bit_by_bit(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     main([*SETTINGS, "name=whole", "budget.updates=8"])
     main([*SETTINGS, "name=parts", "budget.updates=4"])
-    main(["--resume", "runs/parts", "budget.updates=8"])
+    main(["--resume", "runs/parts", "budget.updates=8", "env.id=toy_registered:toys/Elsewhere-v0"])
     whole, parts = (json.loads(Path(f"runs/{name}/summary.json").read_text()) for name in ("whole", "parts"))
     assert whole["updates"] == parts["updates"] == 8
     for key in ("train_passes_total", "train_gradient_passes_total", "puzzles_seen", "exact_accuracy"):
