@@ -68,7 +68,9 @@ def states(kinds: list[str], updates: int) -> dict[str, dict[str, Any]]:
         for kind in kinds:
             changes = [one for one in TINY if kind != "arc" or not one.startswith("env.options")]
             run = assemble(
-                load_config("sudoku-4x4", [*changes, f"budget={{updates: {updates}}}", *KINDS[kind]]), None, team
+                load_config("sudoku-4x4", [*changes, f"budget={{updates: {updates}, seconds: null}}", *KINDS[kind]]),
+                None,
+                team,
             )
             learn(run)
             parts = {name: part.state_dict() for name, part in run.parts.items() if name != "clock"}

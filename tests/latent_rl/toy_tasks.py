@@ -35,5 +35,5 @@ def until(true) -> None:
     began = time.monotonic()
     while not true():
         time.sleep(0.02)
-        if time.monotonic() - began > 120:
+        if time.monotonic() - began > 600:
             raise TimeoutError

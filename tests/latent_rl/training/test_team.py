@@ -29,7 +29,7 @@ from latent_rl.training.team import share_of
 
 HALTING_ON_ARC = [
     "--config=arc-mini", "scheme=pi-halt", "halting.ppo={steps: 3, hidden: 8, minibatch: 16}", "collector.num_envs=6",
-    "network={width: 16, heads: 2, multiple_of: 8, puzzle_embedding_width: 24}", "budget={updates: 8}",
+    "network={width: 16, heads: 2, multiple_of: 8, puzzle_embedding_width: 24}", "budget={updates: 8, seconds: null}",
     "evaluation={every_updates: 5, views: 1}", "optimizer.warmup_updates=3", "tracking.enabled=false", "device=cpu",
 ]  # fmt: skip
 """Means over cells and rows, a halting policy that draws and learns, embeddings of puzzles."""
