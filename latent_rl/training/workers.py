@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -130,6 +131,8 @@ class WorkerCollection:
     def _begin(self) -> None:
         # Late: processes begin with the episodes of `load_state_dict`, and the weights that were loaded.
         rows = self._config.num_envs // self._config.workers
+        # TorchRL, in the new processes, waits a minute for the first weights, which are sent once all have started.
+        os.environ.setdefault("WEIGHT_SYNC_TIMEOUT", "1800")
         self._collector = MultiSyncCollector(
             [partial(_environment, self._make, rows, beginning) for beginning in self._beginnings],
             self._policy,

@@ -34,7 +34,8 @@ SETTINGS = [
     "--config", "sudoku-4x4", f"name={NAME}", "scheme=pi-halt", "env.options={train: 300, test: 20, validation: 20}",
     "network={width: 16, layers: 1, heads: 2, multiple_of: 8}", "collector.num_envs=8", "threads=1", "device=cpu",
     "halting.ppo={steps: 4, hidden: 8, minibatch: 16}", "budget={updates: 40, seconds: null}",
-    "evaluation.every_updates=20", "checkpoint_every_seconds=0.1", "tracking.enabled=false", "optimizer.warmup_updates=3",
+    "evaluation.every_updates=20", "checkpoint_every_seconds=0.1", "tracking.enabled=false",
+    "optimizer.warmup_updates=3",
 ]  # fmt: skip
 
 WAYS = ("kill-first", "kill-other", "stop-first", "stop-other", "stop-all")

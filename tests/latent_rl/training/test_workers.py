@@ -36,7 +36,8 @@ def test_workers_collect_with_the_weights_that_they_were_sent() -> None:
             batch = next(run.collection)
             assert batch.shape == (8, 3) and (batch["weights_of"] == updates).all()
             # Every step is what the weights here make of the state there.
-            again = run.policy.replay(batch.reshape(-1))
+            with run.ledger.phase("update"):
+                again = run.policy.replay(batch.reshape(-1))
             assert torch.allclose(again["logits"], batch["logits"].flatten(0, 1), atol=1e-5)
             assert (batch["next", "step"] == batch["step"] + 1).all()
         assert run.ledger.forward["collect"] == 2 * 8 * 3 * run.reasoner.config.passes_per_step
