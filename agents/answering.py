@@ -17,6 +17,7 @@ from torchrl.envs.utils import ExplorationType, exploration_type
 
 from latent_rl.agents.memory import AnswerMemory
 from latent_rl.agents.stablemax import Kind, stablemax_logits
+from latent_rl.agents.team import current_team, draw_rows
 
 PAD = 0
 """The token of padding, which no answer holds."""
@@ -70,7 +71,7 @@ class AnswerPolicy:
         """
         log_probs, free = self.log_probs(logits), self.free_cells(inputs)
         cells = torch.distributions.Categorical(logits=log_probs, validate_args=False)
-        group = cells.sample((self.group,))
+        group = draw_rows(self._draw_group, log_probs).transpose(0, 1)
         cell_log_prob = torch.where(free, cells.log_prob(group), 0.0)
         group = torch.where(free, group, inputs)
         answer, likely = group[0], cell_log_prob[0]
@@ -83,6 +84,10 @@ class AnswerPolicy:
             "answer": answer,
             "answer_log_prob": likely.sum(-1),
         }
+
+    def _draw_group(self, log_probs: Tensor) -> Tensor:
+        cells = torch.distributions.Categorical(logits=log_probs, validate_args=False)
+        return cells.sample((self.group,)).transpose(0, 1)
 
 
 def _without_padding(scores: Tensor) -> Tensor:
@@ -129,7 +134,8 @@ class GroupJudge:
         best = everything[torch.arange(len(place), device=place.device), place]
         if self.memory is not None:
             known, known_worth = self.memory.recall(inputs)
-            self.memory.remember(inputs, best, best_worth)
+            # Those of a whole team, in the order of their rows: every process remembers the same.
+            self.memory.remember(*map(current_team().gather, (inputs, best, best_worth)))
             better = known_worth > best_worth
             best = torch.where(better.unsqueeze(-1), known, best)
             best_worth = torch.where(better, known_worth, best_worth)

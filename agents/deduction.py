@@ -11,6 +11,7 @@ from torch import Tensor
 
 from latent_rl.agents.network import CandidateReasoner, DeductionOutput
 from latent_rl.agents.policy import StepGraph
+from latent_rl.agents.team import draw_rows
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def choose(output: DeductionOutput, candidates: Tensor, given: Tensor, deduction
     # Probabilities are at most 1: they only decide between cells with equally many candidates.
     urgency = likely.max(-1).values - counts
     cell = urgency.masked_fill(~undecided, -torch.inf).argmax(-1)
-    symbol = torch.multinomial(likely[torch.arange(len(cell), device=cell.device), cell], 1).squeeze(-1)
+    of_cell = likely[torch.arange(len(cell), device=cell.device), cell]
+    symbol = draw_rows(lambda rows: torch.multinomial(rows, 1), of_cell).squeeze(-1)
     return {
         "keep": ~unlikely & ~conflict.view(-1, 1, 1),
         "branch_cell": torch.where(branches, cell, counts.shape[1]),

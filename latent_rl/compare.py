@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -21,15 +22,21 @@ if TYPE_CHECKING:
 EXAMPLE = """\
   python -m latent_rl.compare --config sudoku-6x6
   python -m latent_rl.compare --config sudoku-6x6 --seeds 5 --budget-seconds 600 --target-accuracy 0.9
+  python -m latent_rl.compare --config sudoku-4x4 --jobs 2
   python -m latent_rl.compare --schemes trm pi network.width=32 trm:optimizer.lr=5e-4 trm:budget.seconds=900"""
 
 
-def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
-    """Make the runs that are not finished yet, one after the other; the report is brought up to date after each.
+def compare(question: Question, plans: Sequence[Plan], jobs: int | None = None) -> Comparison:
+    """Make the runs that are not finished yet; the report is brought up to date after each.
+
+    Args:
+        question: what is compared.
+        plans: the runs.
+        jobs: runs at a time, each in a process of its own with one thread; None: one after the other, in this one.
 
     Raises:
         UserError: if a folder holds runs with other settings or is in use, or a configuration does not fit.
-        KeyboardInterrupt: after a signal, with the run in work saved.
+        KeyboardInterrupt: after a signal, with the runs in work saved.
     """
     from latent_rl.envs import instances_of
     from latent_rl.measuring import Run, check_same_settings
@@ -43,9 +50,6 @@ def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
     )
     from latent_rl.reporting.mlflow_run import start_tracking
     from latent_rl.storage import hold
-
-    # The only program that another one imports: the loop is to be found in train.py.
-    from latent_rl.train import NotAllWrittenError, train
     from latent_rl.training import build_puzzle
 
     console = Console(stderr=True)
@@ -60,6 +64,7 @@ def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
         start_tracking(parent, known_parent_run(question.out), parent_parameters(question, plans)) as tracker,
     ):
         comparison = report(question, plans, tracker.run_id)
+        missing: dict[str, Plan] = {}
         for number, plan in enumerate(plans, start=1):
             title = f"run {number} of {len(plans)}: scheme {plan.scheme}, seed {plan.seed}"
             if Run.complete(plan.run_dir):
@@ -67,22 +72,59 @@ def compare(question: Question, plans: Sequence[Plan]) -> Comparison:
                 continue
             if Run.finished(plan.run_dir):
                 title += ": finished before, but not all of it was written"
-            console.print(title, style="bold", highlight=False, markup=False)
-            try:
-                train(plan.config, plan.run_dir, resume=(plan.run_dir / "checkpoint" / "training.pt").is_file())
-            except KeyboardInterrupt:
-                console.print("the same command goes on with the whole comparison", highlight=False)
-                raise
-            except NotAllWrittenError as error:
-                report(question, plans, tracker.run_id)
-                raise UserError(f"{plan.run_dir}: {error}; the same command writes it and goes on") from None
+            missing[title] = plan
+
+        def done(title: str) -> None:
+            nonlocal comparison
             comparison = report(question, plans, tracker.run_id)
+            if jobs is not None:
+                console.print(f"{title}: finished", style="bold", highlight=False, markup=False)
+
+        try:
+            if jobs is not None:
+                tasks = [(plan.run_dir.name, make_run, (plan, tracker.run_id)) for plan in missing.values()]
+                cli.side_by_side(tasks, jobs, done)
+            else:
+                for title, plan in missing.items():
+                    console.print(title, style="bold", highlight=False, markup=False)
+                    make_run(plan)
+                    done(title)
+        except KeyboardInterrupt:
+            console.print("the same command goes on with the whole comparison", highlight=False)
+            raise
+        except UserError:
+            report(question, plans, tracker.run_id)
+            raise
         tracker.metrics(parent_metrics(comparison), 0)
         for path in (question.out / REPORT_FILE, question.out / TABLE_FILE):
             tracker.artifact(path)
         for path in sorted((question.out / "figures").glob("*.png")):
             tracker.artifact(path, "figures")
     return comparison
+
+
+def make_run(plan: Plan, parent: str | None = None) -> None:
+    """Make a run of a comparison, or go on with it.
+
+    Args:
+        plan: of the run.
+        parent: MLflow's id of the comparison that it belongs to, if that is another process.
+
+    Raises:
+        UserError: as `train`, with what to do where not all could be written.
+        KeyboardInterrupt: as `train`.
+    """
+    from latent_rl.reporting.mlflow_run import belong_to
+
+    # The only program that another one imports: the loop is to be found in train.py.
+    from latent_rl.train import NotAllWrittenError, train
+
+    if parent is not None:
+        belong_to(parent)
+    try:
+        train(plan.config, plan.run_dir, resume=(plan.run_dir / "checkpoint" / "training.pt").is_file())
+    except NotAllWrittenError as error:
+        raise UserError(f"{plan.run_dir}: {error}; the same command writes it and goes on") from None
 
 
 def warn_of_idle(plans: Sequence[Plan], question: Question) -> None:
@@ -120,6 +162,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--metric", choices=["solved", "exact"], default="solved", help="by the puzzle's rule, or equal to the key"
     )
+    parser.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="runs side by side, each in a process of its own with one thread (default: one after the other)",
+    )
     parser.add_argument("--out", type=cli.output_folder, metavar="DIR", help="folder of the runs and the report")
     parser.add_argument(
         "--json", type=cli.json_file, metavar="FILE", help="also write compare.json there; - for the screen"
@@ -136,6 +184,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.seeds < 1:
         raise UserError(f"--seeds is the number of runs of each scheme, at least 1, got {options.seeds}")
     parser.check_range("--seeds", options.seeds, 1, 1000)
+    parser.check_range("--jobs", options.jobs, 1, 1000)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise UserError("compare starts its own processes, with --jobs N: run it without torchrun")
     if not 0.0 < options.target_accuracy <= 1.0:
         raise UserError(f"--target-accuracy is a share between 0 and 1, such as 0.9, got {options.target_accuracy:g}")
 
@@ -158,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     plans = make_plans(question, budget_overrides(options.budget_seconds, options.budget_passes))
     warn_of_idle(plans, question)
-    comparison = compare(question, plans)
+    comparison = compare(question, plans, options.jobs)
     if options.json is not None:
         cli.write_json(options.json, json.loads((question.out / REPORT_FILE).read_text()))
     if str(options.json) != "-":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from latent_rl.errors import UserError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from latent_rl.agents import HaltingRule, Search
+    from latent_rl.agents import HaltingRule, Search, Team
     from latent_rl.envs import Instances, Puzzle, Split
     from latent_rl.measuring import Election, Evaluation, SearchEvaluation
     from latent_rl.storage import TrainedModel
@@ -26,6 +27,7 @@ EXAMPLE = """\
   python -m latent_rl.evaluate runs/sudoku-6x6-pi-0 --budget-passes 200 --choose rule
   python -m latent_rl.evaluate runs/sudoku-9x9-pi-0 --puzzles 5000 --json result.json env.options.test_file=hard.csv
   python -m latent_rl.evaluate runs/sudoku-hard-pi-0 --by source env.options.train_file=… env.options.test_file=…
+  torchrun --nproc-per-node 2 -m latent_rl.evaluate runs/sudoku-9x9-pi-0 --puzzles 5000
   python -m latent_rl.evaluate official_step_50000 --config sudoku-hard network.heads=8"""
 
 
@@ -62,7 +64,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.check_halting(parser, options)
     cli.check_search(parser, options)
 
-    # Late, because torch takes seconds to load.
+    from latent_rl.training import join  # late, because torch takes seconds to load
+
+    with join() as team:
+        report(options, team)
+
+
+def report(options: argparse.Namespace, team: Team) -> None:
+    """Measure and tell, as the command line has it; in a team each process measures its share, and the first tells.
+
+    Raises:
+        UserError: an option that does not fit the model or the puzzle.
+    """
     import torch
     from rich.console import Console
 
@@ -84,6 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     stopped = baseline_stop(config) if named else None
     steps = options.steps or config.evaluation_steps
     settings = cli.search_settings(options, trained, puzzle)
+    if team.world_size > 1 and (settings is not None or config.env.state == "candidates"):
+        raise UserError("search and deduction draw at random, batch by batch: measure them without torchrun")
     instances = cli.instances_to_test(trained, config, puzzle, options.puzzles, options.split)
     labels = None if options.by is None else labels_of(puzzle, options.split, options.by)[: len(instances)]
     if labels is not None and settings is not None:
@@ -91,7 +106,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if labels is not None:
         by_kind(torch.zeros(3, len(labels)), labels)  # too many kinds are refused before anything is measured
     scores: list[Tensor] = []
-    found = measure(trained, puzzle, config, instances, steps, rule, options.guidance, settings, scores.append)
+    found = measure(trained, puzzle, config, instances, steps, rule, options.guidance, settings, scores.append, team)
+    if labels is not None and team.world_size > 1:
+        scores = team.gather_uneven(torch.cat([*scores, torch.empty(3, 0)], dim=1))
+    if not team.is_first:
+        return
 
     # With the JSON on standard output, what people read goes beside it.
     console = Console(stderr=str(options.json) == "-", highlight=False)
@@ -134,8 +153,12 @@ def measure(
     guidance: float,
     settings: Search | None,
     on_scores: Callable[[Tensor], object],
+    team: Team,
 ) -> Evaluation | SearchEvaluation:
-    """Evaluate on instances, with a progress bar on a terminal; with `settings`, by search, which has no scores."""
+    """Evaluate on instances, with a progress bar on a terminal; with `settings`, by search, which has no scores.
+
+    In a team each process has its share of the instances, and of the scores.
+    """
     import torch
 
     from latent_rl.measuring import Ledger, evaluate, evaluate_deduction, evaluate_search
@@ -147,7 +170,7 @@ def measure(
     deduces = config.env.state == "candidates"
     if not deduces:
         how |= {"halting": halting, "guidance": guidance}
-    with cli.progress_bar("evaluating", len(instances)) as advance:
+    with cli.progress_bar("evaluating", -(-len(instances) // team.world_size)) as advance:
         if deduces:
             found = evaluate_deduction(
                 trained.reasoner,
@@ -159,7 +182,8 @@ def measure(
                 on_scores=on_scores,
             )
         elif settings is None:
-            found = evaluate(trained.reasoner, puzzle, instances, **how, on_progress=advance, on_scores=on_scores)
+            told = {"on_progress": advance, "on_scores": on_scores}
+            found = evaluate(trained.reasoner, puzzle, instances, **how, **told, team=team)
         else:
             torch.manual_seed(config.seed)
             found = evaluate_search(trained.reasoner, puzzle, instances, settings, **how, on_progress=advance)

@@ -32,7 +32,8 @@ EXAMPLE = """\
   python -m latent_rl.train
   python -m latent_rl.train --config sudoku-6x6 scheme=trm seed=1
   python -m latent_rl.train --config my_config.yaml optimizer.lr=3e-4 budget.seconds=600
-  python -m latent_rl.train --resume runs/sudoku-6x6-pi-0 budget.seconds=900"""
+  python -m latent_rl.train --resume runs/sudoku-6x6-pi-0 budget.seconds=900
+  torchrun --nproc-per-node 8 -m latent_rl.train --config sudoku-hard-gpu"""
 
 
 class NotAllWrittenError(UserError):
@@ -50,6 +51,8 @@ class NotAllWrittenError(UserError):
 def train(config: Config, run_dir: Path | None = None, *, resume: bool = False, init: Path | None = None) -> Summary:
     """Train until the budget is spent; the summary returned also lies in the run directory.
 
+    Under `torchrun` its processes train together, each with its share of the rows, and the first one writes.
+
     Args:
         config: describes the run.
         run_dir: of the run, which nobody else may work in meanwhile; if None, one of its own under `runs/`, by name.
@@ -64,31 +67,44 @@ def train(config: Config, run_dir: Path | None = None, *, resume: bool = False, 
     # Late: torch, torchrl and MLflow take seconds to load, and `--help` or a typo should not wait for them.
     from latent_rl.measuring import baseline_stop
     from latent_rl.storage import claim, hold
-    from latent_rl.training import assemble, check_settings, restore
+    from latent_rl.training import assemble, check_settings, join, restore
 
     baseline_stop(config)  # needed in the end, missed at once
     with ExitStack() as held:
+        team = held.enter_context(join())
         if resume:
-            held.enter_context(hold(run_dir))
+            if team.is_first:
+                held.enter_context(hold(run_dir))
             check_settings(run_dir, config)
-        run = assemble(config, init)
+        run = assemble(config, init, team)
+        held.callback(run.collection.close)
         mlflow_run_id = restore(run, run_dir) if resume else None
         # Only now: a start that is refused leaves nothing behind, and a refused resume leaves the run as it was.
-        if not resume:
+        if not resume and team.is_first:
             run_dir = held.enter_context(hold(run_dir) if run_dir else claim(Path("runs") / str(config.name)))
-        return learn(run, run_dir, mlflow_run_id)
+        return learn(run, team.of_first(run_dir), mlflow_run_id)
 
 
 def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
     """Go on with a run until its budget is spent, measure it, and leave in the run directory what it has come to."""
-    from latent_rl.reporting.mlflow_run import start_tracking
+    from latent_rl.reporting.mlflow_run import NullTracker, start_tracking
     from latent_rl.reporting.run_results import training_metrics
     from latent_rl.storage import write_text
-    from latent_rl.training import Every, Interruption, Progress, explained, refuse_divergence, save, weighted_sum
+    from latent_rl.training import (
+        Every,
+        Interruption,
+        Progress,
+        Throughput,
+        explained,
+        refuse_divergence,
+        save,
+        weighted_sum,
+    )
 
     config, clock, learner, halting = run.config, run.clock, run.learner, run.halting
-    collection, experience, losses = run.collection, run.experience, run.losses
+    collection, experience, losses, team = run.collection, run.experience, run.losses, run.team
     chart_due = Every(config.tracking.every_updates, learner.updates)
+    throughput = Throughput(run.spent)
     warned: list[str] = []
     save_due = Every(config.checkpoint_every_seconds, clock.seconds)
     if config.evaluation.points is None:
@@ -96,9 +112,14 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
     else:
         evaluation_due = Every(1 / config.evaluation.points, run.budget_share)
 
-    with start_tracking(config, mlflow_run_id) as tracker, Progress() as progress, Interruption() as interruption:
+    with (
+        start_tracking(config, mlflow_run_id) if team.is_first else NullTracker() as tracker,
+        Progress(quiet=not team.is_first) as progress,
+        Interruption(in_team=team.world_size > 1) as interruption,
+    ):
         # Only now: a store that is refused leaves nothing behind, and a run that it was to go on with as it was.
-        write_text(run_dir / "config.yaml", dump(config))
+        if team.is_first:
+            write_text(run_dir / "config.yaml", dump(config))
         if mlflow_run_id is None:
             tracker.data(run.puzzle)
         progress.say(describe(run, run_dir))
@@ -109,19 +130,23 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
         if run.policy.answers is not None and not run.puzzle.counts_violations:
             progress.say(f"{run.puzzle.name} counts no violations: only sampled answers that are solved can teach")
         while run.budget_share < 1.0 and not interruption.requested:
-            with clock, explained(run):
+            with clock, explained(run), team.at_work():
                 batch = next(collection)
+                throughput.steps += batch.numel() * team.world_size
                 with run.ledger.phase("update"):
                     for steps in experience(batch):
                         found = {name: loss(steps) for name, loss in losses.items()}
                         total, metrics = weighted_sum(found, run.loss_weights)
                         metrics |= learner.step(total)
                 metrics |= halting.learn(batch)
+                collection.send_weights(learner.updates)
+            run.share_counts(interruption)
             updates, share = learner.updates, run.budget_share
             progress.advance(updates, clock.seconds, share, metrics)
             if chart_due.due(updates):
                 refuse_divergence(run)
-                tracker.metrics(training_metrics(batch, metrics, run.spent), updates)
+                charts = training_metrics(batch, metrics, run.spent) | throughput.read(run.spent)
+                tracker.metrics(team.average(charts), updates)
             # Test puzzles are met once, when nothing is left to be chosen: below.
             if evaluation_due.due(updates if config.evaluation.points is None else share) and share < 1.0:
                 validate(run, tracker, progress, config.evaluation.puzzles)
@@ -168,15 +193,17 @@ def finish(run: Run, run_dir: Path, tracker: NullTracker, progress: Progress, un
     from latent_rl.reporting.summary import description
     from latent_rl.storage import PENDING_FILE, write_text
 
-    saved = not unwritten
+    saved, first = not unwritten, run.team.is_first
     validation = validate(run, tracker, progress)
     progress.say(f"measuring on all {len(run.puzzle.instances('test'))} test puzzles")
     spent, evaluation = run.spent, measure(run, "test")
-    election = hold_vote(run.learner.averaged_reasoner, run.puzzle, run.config, run.ledger)
+    election = hold_vote(run.learner.averaged_reasoner, run.puzzle, run.config, run.ledger) if first else None
     progress.evaluated(spent, evaluation, "test")
     model_file = run_dir / "checkpoint" / "model.pt"
     pass_at = election.pass_at if election else {}
     summary = summarize(run, evaluation, validation, pass_at, model_file, tracker)
+    if not first:
+        return summary
     with noting(unwritten):
         write_text(run_dir / PENDING_FILE, "")
     with noting(unwritten):
@@ -230,9 +257,12 @@ def measure(run: Run, split: Split, puzzles: int | None = None) -> Evaluation:
     what = (run.learner.averaged_reasoner, run.puzzle, instances)
     how = {"max_steps": config.evaluation_steps, "batch_size": config.evaluation.batch_size, "ledger": run.ledger}
     if config.env.state == "candidates":
-        found = evaluate_deduction(*what, build_deduction(config), **how)
+        # Which branches a puzzle tries depends on its batch: not shared, so that it comes out as ever.
+        found = evaluate_deduction(*what, build_deduction(config), **how) if run.team.is_first else None
+        found = run.team.of_first(found)
     else:
-        found = evaluate(*what, **how, halting=run.halting.rule)
+        found = evaluate(*what, **how, halting=run.halting.rule, team=run.team)
+    run.share_counts()
     run.history.add(run.spent, found, split)
     return found
 
@@ -265,14 +295,15 @@ def summarize(
         checkpoint=str(model_file),
         mlflow_run_id=tracker.run_id,
         mlflow_experiment_id=tracker.experiment_id,
+        world_size=run.team.world_size,
     )
 
 
 def describe(run: Run, run_dir: Path) -> str:
     """What is about to be trained, in one line."""
     return (
-        f"{run.puzzle.name}: scheme {run.config.scheme}, {count_parameters(run):,} parameters on {run.device}, "
-        f"run directory {run_dir}"
+        f"{run.puzzle.name}: scheme {run.config.scheme}, {count_parameters(run):,} parameters on {run.device}"
+        f"{f' in {size} processes' if (size := run.team.world_size) > 1 else ''}, run directory {run_dir}"
     )
 
 
@@ -316,6 +347,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         summary = train(config, options.resume, resume=options.resume is not None, init=options.init)
     except NotAllWrittenError as error:
         summary, problem = error.summary, error
+    if not cli.is_first():
+        return
     cli.write_json(options.json, summary.model_dump())
     if str(options.json) != "-":
         from latent_rl.reporting.summary import show

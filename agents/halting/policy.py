@@ -13,6 +13,7 @@ from torchrl.envs.utils import ExplorationType
 from torchrl.modules import MLP, ProbabilisticActor
 
 from latent_rl.agents.halting.rules import HaltingRule, RuleContext
+from latent_rl.agents.team import draw_rows
 
 READINGS = 7
 """Features beside the first position of `next_y`."""
@@ -106,7 +107,9 @@ class HaltDistribution(Bernoulli):
 
     def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008 (torch's own signature)
         """Choices of the given shape before that of `probs`, int64."""
-        return super().sample(sample_shape).long()
+        if sample_shape:
+            return super().sample(sample_shape).long()
+        return draw_rows(torch.bernoulli, self.probs).long()
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-probability of choices, int64 or float, in float32 of their shape."""

@@ -19,6 +19,8 @@ from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 from torchrl.envs.utils import ExplorationType, exploration_type
 
+from latent_rl.agents.team import draw_rows
+
 if TYPE_CHECKING:
     from latent_rl.agents.halting.policy import HaltingPolicy
 
@@ -174,7 +176,8 @@ class ConfidentHalt(HaltingRule):
         halt = step["q"][:, 0] > self.least
         if self.exploration and exploration_type() in (None, ExplorationType.RANDOM):
             steps_taken = step["step"] + 1
-            minimum = torch.randint_like(steps_taken, 2, self.max_steps + 1)
-            explores = torch.rand(steps_taken.shape, device=steps_taken.device) < self.exploration
+            minimum = draw_rows(lambda rows: torch.randint_like(rows, 2, self.max_steps + 1), steps_taken)
+            chance = draw_rows(lambda rows: torch.rand(rows.shape, device=rows.device), steps_taken)
+            explores = chance < self.exploration
             halt = halt & (~explores | (steps_taken >= minimum))
         return halt

@@ -18,6 +18,7 @@ from latent_rl.agents.answering import AnswerPolicy
 from latent_rl.agents.losses.base import RecursionLoss
 from latent_rl.agents.losses.return_value import ReturnHead
 from latent_rl.agents.network import RecursiveReasoner
+from latent_rl.agents.team import current_team, shared_count
 
 NonNegative = Annotated[float, Field(ge=0.0)]
 
@@ -148,10 +149,13 @@ class AnswerPolicyLoss(RecursionLoss):
             [int(chosen.sum())],
         )
         out = self.loss(cells)
-        found["loss_answer"] = out["loss_objective"] + out["loss_entropy"]
+        # All are means over free cells, of which a process of a team has more or fewer than the others.
+        free_count = free.sum()
+        share = 1.0 if current_team().world_size == 1 else free_count / shared_count(free_count)
+        found["loss_answer"] = share * (out["loss_objective"] + out["loss_entropy"])
         if self.kl:
             divergence = self._divergence(logits, self.read(tensordict, "averaged_logits"))[free].mean()
-            found["loss_answer"] = found["loss_answer"] + self.kl * divergence
+            found["loss_answer"] = found["loss_answer"] + share * self.kl * divergence
             found["averaged_kl"] = divergence.detach()
         found |= {
             "group_worth": worth.mean(),

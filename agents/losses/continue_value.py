@@ -12,6 +12,7 @@ from tensordict.utils import NestedKey
 from latent_rl.agents.losses.base import RecursionLoss
 from latent_rl.agents.network import RecursiveReasoner
 from latent_rl.agents.targets import IGNORE
+from latent_rl.agents.team import shared_count
 
 
 class ContinueValueLoss(RecursionLoss):
@@ -96,7 +97,7 @@ class ContinueValueLoss(RecursionLoss):
         answered = (self.read(tensordict, "solution") != IGNORE).any(-1)
         counts = (step > 0) & answered & ~self.read(tensordict, "ends_when_solved")
         loss = F.binary_cross_entropy_with_logits(logit, target, reduction="none")
-        return TensorDict({"loss_continue": (loss * counts).sum() / counts.sum().clamp(min=1)}, batch_size=[])
+        return TensorDict({"loss_continue": (loss * counts).sum() / shared_count(counts.sum())}, batch_size=[])
 
     def _logit(self, y: torch.Tensor) -> torch.Tensor:
         """The continue logit `[*B]` of answer latents `[*B, P + L, D]`; no gradient flows into them."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from latent_rl.agents.losses.base import RecursionLoss
 from latent_rl.agents.targets import IGNORE
+from latent_rl.agents.team import shared_count
 
 
 def parts_of_answer(solution: Tensor, symbols: int) -> Tensor:
@@ -123,7 +124,7 @@ class KeepLoss(RecursionLoss):
         count = removed.sum()
         return TensorDict(
             {
-                "loss_keep": total / (alive.sum().clamp(min=1) * logits.shape[1]),
+                "loss_keep": total / (shared_count(alive.sum()) * logits.shape[1]),
                 "removed": count / going_on.sum().clamp(min=1),
                 "removed_wrongly": (removed & right).sum() / count.clamp(min=1),
             },
@@ -184,7 +185,7 @@ class SymbolLoss(RecursionLoss):
         wrong = (logits.detach()[:, -1].argmax(-1) != solution) & counted
         return TensorDict(
             {
-                "loss_symbol": total / (counted.sum().clamp(min=1) * logits.shape[1]),
+                "loss_symbol": total / (shared_count(counted.sum()) * logits.shape[1]),
                 "symbol_accuracy": 1.0 - wrong.sum() / counted.sum().clamp(min=1),
                 "board_accuracy": (~wrong.any(-1)).float().mean(),
             },

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from latent_rl.agents.team import Team
+
 TABLE = "embed_puzzle.weight"
 """The table's name in the state dict of a reasoner."""
 
@@ -65,6 +67,15 @@ class PuzzleEmbedding(nn.Module):
         ids, place = every_id.unique(return_inverse=True)
         summed = gradients.new_zeros(len(ids), gradients.shape[1]).index_add_(0, place, gradients)
         return RowGradient(ids, summed)
+
+    def share_gradients(self, team: Team) -> None:
+        """Put the gradients of a whole team in place of one's own, as means over it; every process has them alike."""
+        if team.world_size == 1:
+            return
+        self._gradients = [RowGradient(*map(team.gather, one)) for one in self._gradients]
+        if (found := self.take_gradient()) is not None:
+            # Sums on a CUDA device are rounded in any order, and what the update sees of them is their sign.
+            self._gradients = [RowGradient(found.ids, team.of_first(found.gradient / team.world_size))]
 
     def drop_gradients(self) -> None:
         """Forget the gradients of all backward passes so far."""

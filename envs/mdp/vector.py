@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import gymnasium
 import torch
@@ -33,6 +33,19 @@ _NAMES_BEFORE = {"solutions": "solution", "puzzle_ids": "puzzle_id", "answers": 
 """Fields of a state as checkpoints of version 0.1.0 name them."""
 
 
+class Team(Protocol):
+    """Processes that hold equally many rows each: which of them this is, and what all of them hold."""
+
+    rank: int
+    world_size: int
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """The rows of all, in the order of the ranks, of each one's own."""
+
+    def part(self, rows: Any) -> Any:
+        """One's own of the rows of all."""
+
+
 class BatchEnv(VectorEnv):
     """Episodes of a decision process over torch tensors, stepped together: what both vector faces share.
 
@@ -51,6 +64,9 @@ class BatchEnv(VectorEnv):
     Attributes:
         config_type: of what the process is told beside its puzzle.
         make_dynamics: makes the rules from a puzzle, such a configuration and a device.
+        team: of processes that hold as many rows each, if there is one, set before the first reset. All of them draw
+            the puzzles of all rows, in the order of the ranks, and keep their own: a row gets what it would get from
+            one process.
         masked_resets: whether a partial reset draws a puzzle for every row and keeps those of `reset_mask`, so that
             nobody waits to be told how many these are. So it is on every device but the CPU, where drawing takes time
             and waiting none. The order of the puzzles is kept either way.
@@ -64,6 +80,8 @@ class BatchEnv(VectorEnv):
         "autoreset_mode": AutoresetMode.DISABLED,
     }
     autoreset_mode = AutoresetMode.DISABLED  # where TorchRL looks for it
+
+    team: Team | None = None
 
     def __init__(
         self,
@@ -217,11 +235,16 @@ class BatchEnv(VectorEnv):
     def _start(self, count: int, options: dict[str, Any]) -> Episodes:
         if "index" in options:
             return self.dynamics.start(*self._sampler.pick(options["index"], count))
-        return self.dynamics.start(*self._sampler.draw(count))
+        if self.team is None:
+            return self.dynamics.start(*self._sampler.draw(count))
+        drawn = self._sampler.draw(count * self.team.world_size)
+        return self.dynamics.start(*map(self.team.part, drawn))
 
     def _restart_rows(self, mask: Tensor, options: dict[str, Any]) -> Episodes:
         if self._state is None:
             raise gymnasium.error.ResetNeeded("the first reset() starts every row: call it without a reset_mask")
+        if self.team is not None:
+            return self._restart_rows_of_team(mask, self.team)
         if self.masked_resets and "index" not in options:
             return self._state.where(mask, self.dynamics.start(*self._sampler.draw_rows(mask)))
         rows = mask.nonzero(as_tuple=True)[0]  # which waits for the device
@@ -230,6 +253,20 @@ class BatchEnv(VectorEnv):
             return self._state
         fresh = self._start(count, options)
         return fresh if count == self.num_envs else self._state.with_rows(rows, fresh)
+
+    def _restart_rows_of_team(self, mask: Tensor, team: Team) -> Episodes:
+        everyone = team.gather(mask)
+        if self.masked_resets:
+            drawn = map(team.part, self._sampler.draw_rows(everyone))
+            return self._state.where(mask, self.dynamics.start(*drawn))
+        before, count = (int(rows.sum()) for rows in (everyone[: team.rank * self.num_envs], mask))
+        if not everyone.any():
+            return self._state
+        instances, seeds = self._sampler.draw(int(everyone.sum()))
+        if not count:
+            return self._state
+        own = slice(before, before + count)
+        return self._state.with_rows(mask.nonzero(as_tuple=True)[0], self.dynamics.start(instances[own], seeds[own]))
 
     def _check_mask(self, mask: Any) -> Tensor:
         mask = torch.as_tensor(mask, device=self.device)

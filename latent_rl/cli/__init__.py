@@ -5,6 +5,7 @@ from latent_rl.cli.manners import (
     animation_file,
     fail,
     figure_file,
+    is_first,
     json_file,
     output_folder,
     run_program,
@@ -25,6 +26,7 @@ from latent_rl.cli.models import (
     split_numbers,
     split_settings,
 )
+from latent_rl.cli.side_by_side import side_by_side
 from latent_rl.cli.stopping import (
     add_halting_arguments,
     add_search_arguments,
@@ -51,6 +53,7 @@ __all__ = [
     "fail",
     "figure_file",
     "instances_to_test",
+    "is_first",
     "json_file",
     "named_again",
     "name_of",
@@ -61,6 +64,7 @@ __all__ = [
     "refuse_for_deduction",
     "run_program",
     "search_settings",
+    "side_by_side",
     "split_numbers",
     "split_settings",
     "submission_file",

@@ -66,15 +66,22 @@ def _whole(number: float) -> str:
     return brief(int(number) if number % 1 == 0 else number)
 
 
+def is_first() -> bool:
+    """Whether this is the process that shows and writes: of those that `torchrun` starts, the first."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def fail(message: str) -> NoReturn:
-    """Say what is wrong in one line and leave with exit code 2."""
-    print(f"error: {one_line(message)}", file=sys.stderr)
+    """Say what is wrong in one line and leave with exit code 2. Of several processes the first says it."""
+    if is_first():
+        print(f"error: {one_line(message)}", file=sys.stderr)
     raise SystemExit(2)
 
 
 def warn(message: str) -> None:
     """Say in one line what a user may have meant otherwise, and go on."""
-    print(f"warning: {one_line(message)}", file=sys.stderr)
+    if is_first():
+        print(f"warning: {one_line(message)}", file=sys.stderr)
 
 
 def one_line(message: str) -> str:

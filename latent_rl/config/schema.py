@@ -189,6 +189,17 @@ class CollectorConfig(Section):
     steps_per_batch: Batch = Field(6, description="replay: recursion steps collected between two learning phases")
     epochs: Batch = Field(1, description="replay: times that a collected batch is learned from")
     minibatch_size: Million = Field(64, description="replay: recursion steps in one update")
+    workers: Thousand | Literal[0] = Field(
+        0, description="replay: processes that collect, each with its share of the rows; 0: the one that learns"
+    )
+
+    @model_validator(mode="after")
+    def _shared_equally(self) -> CollectorConfig:
+        if self.workers and self.mode == "fused":
+            raise ValueError("workers collect for mode=replay: fused training learns from its own steps")
+        if self.workers and self.num_envs % self.workers:
+            raise ValueError(f"num_envs={self.num_envs} cannot be shared equally by {self.workers} workers")
+        return self
 
 
 class OptimizerConfig(Section):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from latent_rl.agents import HaltingRule, RecursiveReasoner, Taken, advantage_margin, is_dead, think
+from latent_rl.agents import ALONE, HaltingRule, RecursiveReasoner, Taken, Team, advantage_margin, is_dead, think
 from latent_rl.envs import Instances, Puzzle
 from latent_rl.measuring.batches import batches
 from latent_rl.measuring.ledger import Ledger
@@ -32,6 +32,7 @@ def evaluate(
     guidance: float = 1.0,
     on_progress: Callable[[int], object] | None = None,
     on_scores: Callable[[Tensor], object] | None = None,
+    team: Team = ALONE,
 ) -> Evaluation:
     """Let the reasoner take recursion steps on every instance and score each step's answers.
 
@@ -51,7 +52,9 @@ def evaluate(
         on_progress: called after each batch with its number of puzzles.
         on_scores: called after each batch with its puzzles' scores in the end, float32 `[3, B]` on the CPU: whether
             the answer is exactly right, and solved, and the share of right cells.
+        team: shares the instances; every process is told what was found on all of them, but for `on_scores`.
     """
+    total, instances = len(instances), share_of(instances, team)
     # One row a step, sums over puzzles. Answers as they stand: exactly right, solved, cell accuracy.
     standing = torch.zeros(max_steps, 3, dtype=torch.float64)
     # The step itself, over those that took it: their number, margin, dead.
@@ -84,10 +87,12 @@ def evaluate(
         if len(confidence) == max_steps:
             per_puzzle = torch.tensor(cost, dtype=torch.float64, device=known.device).cumsum(0) / len(batch)
             stopped += _stopped(torch.stack(confidence), torch.stack(all_scores), per_puzzle, known)
+    counted = int(team.sum(torch.tensor(counted)))
+    standing, moved, passes, stopped = map(team.sum, (standing, moved, passes, stopped))
     shares = (standing / max(counted, 1)).T.tolist()
     active, margin, dead = moved.T
     everyone_went_on = bool((active == counted).all())
-    passes_by_step = (passes.cumsum(0) / len(instances)).tolist()
+    passes_by_step = (passes.cumsum(0) / total).tolist()
     return Evaluation(
         puzzles=counted,
         accuracy_by_step=shares[0],
@@ -97,7 +102,7 @@ def evaluate(
         seconds=time.perf_counter() - started,
         margin_by_step=(margin / active.clamp(min=1)).tolist(),
         dead_share_by_step=(dead / active.clamp(min=1)).tolist(),
-        active_by_step=(active / len(instances)).tolist(),
+        active_by_step=(active / total).tolist(),
         passes_by_step=passes_by_step,
         early_stops=[
             EarlyStop(threshold, *row)
@@ -105,6 +110,12 @@ def evaluate(
             if everyone_went_on
         ],
     )
+
+
+def share_of(instances: Instances, team: Team) -> Instances:
+    """This process's part of instances, in their order; the parts of all differ by one at most."""
+    first, last = (len(instances) * rank // team.world_size for rank in (team.rank, team.rank + 1))
+    return instances[first:last] if team.world_size > 1 else instances
 
 
 def _scores(puzzle: Puzzle, batch: Instances, taken: Taken) -> Tensor:

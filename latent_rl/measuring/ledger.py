@@ -7,8 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
+
+from latent_rl.agents import Team
 
 Phase = Literal["collect", "update", "eval"]
 PHASES: tuple[Phase, ...] = ("collect", "update", "eval")
@@ -29,6 +32,7 @@ class Ledger:
         self.forward: Counter[Phase] = Counter()
         self.backward: Counter[Phase] = Counter()
         self._phase: Phase | None = None
+        self._shared: list[int] = []
 
     def watch(self, network: nn.Module) -> RemovableHandle:
         """Count the calls of a shared network from now on; its output is `[B, P + L, D]`."""
@@ -43,6 +47,10 @@ class Ledger:
         finally:
             self._phase = outer
 
+    def book(self, phase: Phase, passes: int) -> None:
+        """Book forward passes that another process has counted, with a ledger of its own."""
+        self.forward[phase] += passes
+
     @property
     def train_passes(self) -> int:
         """All forward passes spent on training."""
@@ -53,6 +61,26 @@ class Ledger:
         """All backward passes: the forward passes of training through which a gradient came back."""
         return sum(self.backward.values())
 
+    def share(self, team: Team, *more: float) -> list[float]:
+        """Count what all of a team have counted since this was last called; every process has its sums from then on.
+
+        Args:
+            team: calls this together.
+            more: numbers to be summed on the same way.
+
+        Returns:
+            The sums of `more`.
+        """
+        places = [(counter, phase) for counter in (self.forward, self.backward) for phase in PHASES]
+        known = self._shared or [0] * len(places)
+        own = [counter[phase] - before for (counter, phase), before in zip(places, known, strict=True)]
+        sums = team.sum(torch.tensor([*own, *more], dtype=torch.float64)).tolist()
+        self._shared = [before + int(found) for before, found in zip(known, sums, strict=False)]
+        for (counter, phase), count in zip(places, self._shared, strict=True):
+            if count:  # an entry of 0 is none
+                counter[phase] = count
+        return sums[len(places) :]
+
     def state_dict(self) -> dict[str, dict[str, int]]:
         """Passes by phase, forward and backward."""
         return {"forward": dict(self.forward), "backward": dict(self.backward)}
@@ -61,6 +89,7 @@ class Ledger:
         """Go on from what `state_dict` gave."""
         self.forward = Counter(state["forward"])
         self.backward = Counter(state["backward"])
+        self._shared = [counter[phase] for counter in (self.forward, self.backward) for phase in PHASES]
 
     def _count(self, network: nn.Module, arguments: tuple[object, ...], output: Tensor) -> None:
         if self._phase is None:

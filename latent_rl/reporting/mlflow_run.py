@@ -21,6 +21,7 @@ from filelock import FileLock
 from latent_rl.config import Config, dump, flatten
 from latent_rl.errors import UserError
 from latent_rl.reporting.mlflow_page import DESCRIPTION_TAG, VIEW_TAG, experiment_tags
+from latent_rl.reporting.system import SystemMetrics, read_from_now_on
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -116,6 +117,7 @@ class Tracker(NullTracker):
         self._points_wait = False
         self._hangs = False
         self._lost: list[str] = []
+        self._system: SystemMetrics | None = None
         self._reason = ""
 
     @classmethod
@@ -145,7 +147,9 @@ class Tracker(NullTracker):
                     mlflow.set_experiment(config.tracking.experiment)
                 name = None if resume_run_id else config.name
                 tags = None if resume_run_id else _tags(config, parameters is None)
-                run = mlflow.start_run(run_id=resume_run_id, run_name=name, nested=True, tags=tags)
+                # Our own thread sends what MLflow's would: `system.py` says why.
+                options = {"nested": True, "log_system_metrics": False}
+                run = mlflow.start_run(run_id=resume_run_id, run_name=name, tags=tags, **options)
             client = mlflow.MlflowClient(tracking_uri=uri)
             _furnish(client, run.info.experiment_id)
             values = flatten(config) if parameters is None else parameters
@@ -161,7 +165,10 @@ class Tracker(NullTracker):
                 f"MLflow cannot use tracking.uri={uri}: {_first_line(error)} "
                 "(tracking.enabled=false trains without MLflow)"
             ) from error
-        return cls(client, run.info.run_id, uri, run.info.experiment_id, config.tracking.register_as)
+        tracker = cls(client, run.info.run_id, uri, run.info.experiment_id, config.tracking.register_as)
+        if parameters is None:
+            tracker._system = read_from_now_on(run, uri)
+        return tracker
 
     def metrics(self, values: Mapping[str, Any], step: int) -> None:
         """Take in metrics of a step; they are sent beside training, many at a time."""
@@ -169,6 +176,9 @@ class Tracker(NullTracker):
 
         now = int(time.time() * 1000)
         self._points.extend(Metric(name, float(value), now, step) for name, value in values.items())
+        if self._system is not None:
+            found, number = self._system.read()
+            self._points.extend(Metric(name, float(value), now, number) for name, value in found.items())
         if time.monotonic() - self._last_sent >= SEND_EVERY_SECONDS:
             self._collect_unsent()
             if self._sending is None:
@@ -273,6 +283,15 @@ class Tracker(NullTracker):
         self._points_wait = error is not None
 
 
+def belong_to(run_id: str) -> None:
+    """Make every run that is begun in this process from now on a child of a run that another process has begun."""
+    global _parent
+    _parent = run_id
+
+
+_parent: str | None = None
+
+
 def start_tracking(
     config: Config, resume_run_id: str | None = None, parameters: Mapping[str, Any] | None = None
 ) -> NullTracker:
@@ -287,7 +306,7 @@ def start_tracking(
         return Tracker.start(config, resume_run_id, parameters)
     except UserError as error:
         mlflow = sys.modules.get("mlflow")
-        if mlflow is None or mlflow.active_run() is None:
+        if _parent is None and (mlflow is None or mlflow.active_run() is None):
             raise
         logger.warning("this run is not tracked: %s", error)
         return NullTracker()
@@ -300,6 +319,7 @@ def _tags(config: Config, is_training: bool) -> dict[str, str]:
 
     tags = {"puzzle": config.env.id, "kind": "training" if is_training else "comparison"}
     tags["device"] = str(choose_device(config.device))
+    tags |= {"mlflow.parentRunId": _parent} if _parent is not None else {}
     return {**tags, "scheme": Path(config.scheme).stem} if is_training else tags
 
 

@@ -25,7 +25,8 @@ def training_metrics(batch: TensorDictBase, metrics: Mapping[str, Any], spent: S
 
     `train/reward` and `train/violations` are means over the collected recursion steps, `train/solved` is the share of
     solved puzzles among the episodes that ended in the batch (left out if none did), `train/episode_steps` their mean
-    length.
+    length. `train/weights_age` is, of what workers have collected, how many updates ago their weights were those that
+    learn, once the batch is learned from.
     """
     values = {f"train/{name}": value for name, value in metrics.items()}
     values["train/reward"] = batch["next", "reward"].mean()
@@ -34,6 +35,8 @@ def training_metrics(batch: TensorDictBase, metrics: Mapping[str, Any], spent: S
     if ended.any():
         values["train/solved"] = batch["next", "solved"][ended].float().mean()
         values["train/episode_steps"] = batch["next", "step"][ended].float().mean()
+    if "weights_of" in batch.keys():
+        values["train/weights_age"] = spent.updates - batch["weights_of"].float().mean()
     values["train/seconds"] = spent.seconds
     values["train/puzzles_seen"] = spent.puzzles
     values["train/puzzles_per_second"] = spent.puzzles / max(spent.seconds, 1e-9)

@@ -280,6 +280,7 @@ class Summary(BaseModel):
         checkpoint: path of the model file.
         mlflow_run_id: None if MLflow was off.
         mlflow_experiment_id: of the experiment that holds the run.
+        world_size: processes that trained together.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -311,6 +312,7 @@ class Summary(BaseModel):
     checkpoint: str
     mlflow_run_id: str | None
     mlflow_experiment_id: str | None = None
+    world_size: int = 1
 
     @classmethod
     def of(

@@ -4,12 +4,13 @@ from latent_rl.training.checkpointing import explained, refuse_divergence, resto
 from latent_rl.training.collection import Collection
 from latent_rl.training.experience import FusedExperience, ReplayExperience
 from latent_rl.training.learner import Learner, weighted_sum
-from latent_rl.training.pace import Clock, Every, Interruption
+from latent_rl.training.pace import Clock, Every, Interruption, Throughput
 from latent_rl.training.parts import accelerate, build_deduction, build_puzzle, choose_device
 from latent_rl.training.progress import Progress
 from latent_rl.training.resuming import check_settings
 from latent_rl.training.run import Run, assemble
 from latent_rl.training.teaching import save_taught, teach
+from latent_rl.training.team import join
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Progress",
     "ReplayExperience",
     "Run",
+    "Throughput",
     "accelerate",
     "assemble",
     "build_deduction",
@@ -30,6 +32,7 @@ __all__ = [
     "check_settings",
     "choose_device",
     "explained",
+    "join",
     "refuse_divergence",
     "restore",
     "save",

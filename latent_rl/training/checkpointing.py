@@ -16,13 +16,15 @@ from latent_rl.training.run import Run
 
 
 def save(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Path:
-    """Write both checkpoint files; returns the path of the model file.
+    """Write both checkpoint files; returns the path of the model file. In a team all call it, and the first writes.
 
     Raises:
         UserError: if they cannot be written; each that could not is as it was.
     """
     folder = run_dir / "checkpoint"
     parts = {name: part.state_dict() for name, part in run.parts.items()}
+    if not run.team.is_first:
+        return folder / "model.pt"
     identity = {"puzzle": run.puzzle.name, "ids_digest": run.puzzle.ids_digest, "mlflow_run_id": mlflow_run_id}
     identity |= {"config": run.config.model_dump(mode="json")}
     save_training(folder, {**identity, **parts})
@@ -63,7 +65,7 @@ def explained(run: Run) -> Iterator[None]:
 
 
 def _next_step_is_finite(run: Run) -> bool:
-    episodes = run.collection.environment.vector.state_dict()["episodes"]
+    episodes = run.collection.episodes
     with torch.no_grad(), run.ledger.phase("eval"):
         return _finite(run.reasoner.step(*(episodes[name] for name in run.reasoner.step_keys)))
 
@@ -99,6 +101,9 @@ def restore(run: Run, run_dir: Path) -> str | None:
         for name, part in run.parts.items():
             part.load_state_dict(state[name])
         restore_random_states(state["random"])
+        if run.team.world_size > 1 and run.device.type == "cuda" and state["random"]["cuda"]:
+            # All of a team draw from one state, which the first process, on the first device, has saved.
+            torch.cuda.set_rng_state(state["random"]["cuda"][0].cpu(), run.device)
     except Exception as error:
         # Whatever a part makes of a state that is not its own, or that another hand has changed.
         reason = textwrap.shorten(" ".join(str(error).split()) or type(error).__name__, 300, placeholder=" …")

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from tensordict import TensorDictBase
+from torch import Tensor
 from torchrl.collectors import Collector
 
-from latent_rl.agents import DeductionPolicy, RecursionPolicy
+from latent_rl.agents import ALONE, DeductionPolicy, RecursionPolicy, Team
 from latent_rl.config import CollectorConfig
 from latent_rl.measuring import Ledger
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
@@ -18,11 +19,14 @@ from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
 class Collection:
     """An endless iterator over batches `[num_envs, steps]` of recursion steps; each continues where the last ended.
 
+    In a team every process collects its share of the rows; puzzles and states are counted and kept of all of them.
+
     Args:
         environment: where the steps are taken; its running episodes are part of the state.
         policy: takes them.
-        config: how many at once.
+        config: how many at once, of this process.
         ledger: books the passes as collected.
+        team: collects together.
     """
 
     def __init__(
@@ -31,7 +35,9 @@ class Collection:
         policy: RecursionPolicy | DeductionPolicy,
         config: CollectorConfig,
         ledger: Ledger,
+        team: Team = ALONE,
     ) -> None:
+        self._team = team
         self.environment, self._policy, self._config, self._ledger = environment, policy, config, ledger
         # Counted on the device, so that counting does not wait for it.
         self._finished = torch.zeros((), dtype=torch.int64, device=environment.vector.device)
@@ -40,7 +46,18 @@ class Collection:
     @property
     def puzzles_begun(self) -> int:
         """Training puzzles begun so far: those finished and those in work."""
-        return int(self._finished) + self._config.num_envs
+        return int(self._finished) + self._config.num_envs * self._team.world_size
+
+    @property
+    def episodes(self) -> dict[str, Tensor]:
+        """Where the rows of this process stand, by the names of the environment's keys."""
+        return self.environment.vector.state_dict()["episodes"]
+
+    def send_weights(self, updates: int) -> None:
+        """Nothing: the policy that learns is the one that collects."""
+
+    def close(self) -> None:
+        """Nothing: there are no other processes."""
 
     def __iter__(self) -> Collection:
         return self
@@ -51,7 +68,7 @@ class Collection:
                 # Late: a collector begins with a reset, and the episodes of `load_state_dict` must be there then.
                 self._batches = iter(self._collector())
             batch = next(self._batches)
-        self._finished += batch["next", "done"].sum()
+        self._finished += self._team.sum(batch["next", "done"].sum())
         return batch
 
     def _collector(self) -> Collector:
@@ -71,12 +88,16 @@ class Collection:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Where every row's episode stands, and how many were finished."""
-        return {"environment": self.environment.vector.state_dict(), "finished_puzzles": int(self._finished)}
+        """Where every row's episode stands, of the whole team, and how many were finished."""
+        environment = self.environment.vector.state_dict()
+        episodes = {name: self._team.gather(rows) for name, rows in environment["episodes"].items()}
+        return {"environment": {**environment, "episodes": episodes}, "finished_puzzles": int(self._finished)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
         # The policy's weights may be other ones by now than those that the environment was made with.
         self.environment.vector.start_from(self._policy.reasoner)
-        self.environment.vector.load_state_dict(state["environment"])
+        environment = state["environment"]
+        episodes = {name: self._team.part(rows) for name, rows in environment["episodes"].items()}
+        self.environment.vector.load_state_dict({**environment, "episodes": episodes})
         self._finished.fill_(state["finished_puzzles"])

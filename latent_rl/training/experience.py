@@ -8,7 +8,7 @@ import torch
 from tensordict import TensorDictBase
 from torchrl.data import LazyTensorStorage, SamplerWithoutReplacement, TensorDictReplayBuffer
 
-from latent_rl.agents import GroupJudge, RecursionPolicy, StepGraph
+from latent_rl.agents import ALONE, GroupJudge, RecursionPolicy, StepGraph, Team
 from latent_rl.envs import Puzzle
 
 Experience = Callable[[TensorDictBase], Iterator[TensorDictBase]]
@@ -58,12 +58,13 @@ class ReplayExperience:
     Args:
         policy: takes the steps, with gradient.
         puzzle: judges the answers.
-        minibatch_size: recursion steps in a minibatch.
+        minibatch_size: recursion steps in a minibatch, of this process.
         epochs: how often each collected step is learned from.
         prepare: called once on the trajectories `[num_envs, steps]`, in place, for what needs whole episodes, such as
             value targets.
         judge: of sampled answers, if answers are sampled.
         averaged: as in `FusedExperience`.
+        team: shuffles what all of it has collected, and every process learns from its share of each minibatch.
     """
 
     def __init__(
@@ -75,7 +76,9 @@ class ReplayExperience:
         prepare: Sequence[Callable[[TensorDictBase], object]] = (),
         judge: GroupJudge | None = None,
         averaged: RecursionPolicy | None = None,
+        team: Team = ALONE,
     ) -> None:
+        self.team = team
         self.policy = policy
         self.puzzle = puzzle
         self.minibatch_size = minibatch_size
@@ -89,20 +92,25 @@ class ReplayExperience:
         """Minibatches `[M]` of the trajectories `[num_envs, steps]`, taken again with `logits` and `q` in the graph."""
         for prepare in self.prepare:
             prepare(batch)
-        collected = batch.reshape(-1)
+        collected = self._of_team(batch).reshape(-1)
         if self._buffer is None:
             self._buffer = TensorDictReplayBuffer(
                 storage=LazyTensorStorage(len(collected), device=collected["y"].device),
                 sampler=SamplerWithoutReplacement(drop_last=False),
-                batch_size=min(self.minibatch_size, len(collected)),
+                batch_size=min(self.minibatch_size * self.team.world_size, len(collected)),
             )
         self._buffer.empty()
         self._buffer.extend(collected)
         for _ in range(self.epochs):
             for minibatch in self._buffer:
-                steps = _judged_anew(self.policy.replay(minibatch), self.puzzle)
+                steps = _judged_anew(self.policy.replay(self.team.part(minibatch)), self.puzzle)
                 steps = steps if self.judge is None else self.judge(steps)
                 yield _with_averaged_logits(steps, self.averaged)
+
+    def _of_team(self, batch: TensorDictBase) -> TensorDictBase:
+        if self.team.world_size == 1:
+            return batch
+        return batch.apply(self.team.gather, batch_size=[len(batch) * self.team.world_size, *batch.shape[1:]])
 
 
 def _judged_anew(steps: TensorDictBase, puzzle: Puzzle) -> TensorDictBase:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torchrl.envs.utils import step_mdp
 
 from latent_rl.agents import (
+    ALONE,
     HaltingFeatures,
     HaltingLearner,
     HaltingPolicy,
@@ -19,6 +20,7 @@ from latent_rl.agents import (
     NeverHalt,
     RecursionPolicy,
     RecursiveReasoner,
+    Team,
     decisions_of_episodes,
     decisions_of_steps,
 )
@@ -140,12 +142,16 @@ class ConcurrentHalting:
         rule: stops as the policy says, in collection and in evaluation.
         steps: recursion steps of every row between two learning phases.
         max_steps: recursion steps of an episode.
+        team: every process learns the same, from the steps of all.
     """
 
     KEYS = ("features", "halt", "halt_log_prob", "step", "ends_when_solved", ("next", "reward"))
     """What it reads of a collected step."""
 
-    def __init__(self, learner: HaltingLearner, rule: HaltingRule, *, steps: int, max_steps: int) -> None:
+    def __init__(
+        self, learner: HaltingLearner, rule: HaltingRule, *, steps: int, max_steps: int, team: Team = ALONE
+    ) -> None:
+        self.team = team
         self.learner, self.rule, self.steps, self.max_steps = learner, rule, steps, max_steps
         self._seen: list[TensorDictBase] = []
 
@@ -156,7 +162,10 @@ class ConcurrentHalting:
 
     def learn(self, batch: TensorDictBase) -> dict[str, Tensor]:
         """Take in collected steps `[num_envs, T]`; returns metrics when it has learned."""
-        self._seen.extend(batch.select(*self.KEYS).unbind(1))
+        seen = batch.select(*self.KEYS)
+        if self.team.world_size > 1:
+            seen = seen.apply(self.team.gather, batch_size=[len(seen) * self.team.world_size, *seen.shape[1:]])
+        self._seen.extend(seen.unbind(1))
         if len(self._seen) <= self.steps:
             return {}
         steps = torch.stack(self._seen, dim=1)

@@ -10,7 +10,7 @@ from tensordict import TensorDictBase
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from latent_rl.agents import TABLE, RecursiveReasoner, SignSGD, compact_state, load_compact_state
+from latent_rl.agents import ALONE, TABLE, RecursiveReasoner, SignSGD, Team, compact_state, load_compact_state
 from latent_rl.config import OptimizerConfig
 from latent_rl.errors import UserError
 
@@ -43,12 +43,16 @@ class Learner:
         reasoner: the network that learns.
         heads: further modules with weights of their own that losses train, such as the return head.
         config: the optimizer's settings.
+        team: updates along the mean of its gradients, so that all of it has the same weights.
 
     Attributes:
         updates: optimizer steps so far.
     """
 
-    def __init__(self, reasoner: RecursiveReasoner, heads: Sequence[nn.Module], config: OptimizerConfig) -> None:
+    def __init__(
+        self, reasoner: RecursiveReasoner, heads: Sequence[nn.Module], config: OptimizerConfig, team: Team = ALONE
+    ) -> None:
+        self.team = team
         self.reasoner = reasoner
         self.heads = nn.ModuleList(heads)
         self.clip_norm = config.clip_norm
@@ -67,6 +71,9 @@ class Learner:
     def step(self, loss: Tensor) -> dict[str, Tensor]:
         """One optimizer step along the gradient of a scalar; returns `gradient_norm`, before it was clipped."""
         loss.backward()
+        self.team.average_gradients(self.parameters)
+        if self.reasoner.embed_puzzle is not None:
+            self.reasoner.embed_puzzle.share_gradients(self.team)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
         for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
             optimizer.step()

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from types import FrameType, TracebackType
 from typing import Any
 
+from latent_rl.storage import Spent
+
 
 class Clock:
     """Counts the seconds spent inside its `with` blocks: training time.
@@ -52,20 +54,51 @@ class Every:
         return current > last
 
 
+class Throughput:
+    """How much is done in a second of training, from one reading to the next.
+
+    Args:
+        spent: what training had cost when it was begun, or gone on with.
+
+    Attributes:
+        steps: recursion steps since the last reading, which whoever takes them adds up.
+    """
+
+    def __init__(self, spent: Spent) -> None:
+        self.steps = 0
+        self._before = spent
+
+    def read(self, spent: Spent) -> dict[str, float]:
+        """Puzzles begun, recursion steps and network passes a second since the last reading, by `throughput/…`."""
+        before, steps = self._before, self.steps
+        self._before, self.steps = spent, 0
+        seconds = max(spent.seconds - before.seconds, 1e-9)
+        done = {"puzzles": spent.puzzles - before.puzzles, "steps": steps, "passes": spent.passes - before.passes}
+        return {f"throughput/{name}_per_second": count / seconds for name, count in done.items()}
+
+
 class Interruption:
     """Turns the first Ctrl-C, hang-up or termination signal into a request to stop after the update in work.
 
     An update is never cut in half, so what is saved then is what an undisturbed run would have had. A second signal
     ends the program at once. A signal that is ignored, as a hang-up under `nohup`, stays so.
 
+    In a team it is enough that one process is told. A second signal does nothing there: `torchrun` passes each one on,
+    also to a process that has it from the terminal already, and after half a minute ends who has not ended.
+
+    Args:
+        in_team: whether there are other processes.
+
     Attributes:
-        requested: whether a signal has come.
+        told: whether a signal has come.
+        agreed: whether the team has found that one of it was told.
     """
 
     SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
-    def __init__(self) -> None:
-        self.requested = False
+    def __init__(self, in_team: bool = False) -> None:
+        self.told = self.agreed = False
+        self._in_team = in_team
         self._at_once = False
         self._previous: dict[int, object] = {}
 
@@ -80,16 +113,24 @@ class Interruption:
     ) -> None:
         self._restore()
 
+    @property
+    def requested(self) -> bool:
+        """Whether to stop after this update; in a team only once all of it know."""
+        return self.agreed if self._in_team else self.told
+
     def stop_at_once(self) -> None:
         """From now on there is nothing to be lost: a signal, or one that has come already, is a `KeyboardInterrupt`."""
         self._at_once = True
-        if self.requested:
+        if self.told or self.agreed:
             raise KeyboardInterrupt
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
-        self._restore()
+        self.told = True
+        if not self._in_team:
+            self._restore()
         if self._at_once:
+            for known in self._previous:
+                signal.signal(known, signal.SIG_IGN)
             raise KeyboardInterrupt
 
     def _restore(self) -> None:

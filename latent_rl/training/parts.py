@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 
 from latent_rl.agents import (
+    ALONE,
     LOSSES,
     AnswerMemory,
     AnswerPolicy,
@@ -18,12 +22,14 @@ from latent_rl.agents import (
     RecursionPolicy,
     RecursiveReasoner,
     StepGraph,
+    Team,
     loss_class,
     make_reasoner,
     make_rule,
 )
 from latent_rl.config import Config, rule_context
 from latent_rl.envs import (
+    BatchEnv,
     CandidateConfig,
     CandidateVectorEnv,
     LatentRecursionVectorEnv,
@@ -34,11 +40,17 @@ from latent_rl.envs import (
     puzzle_from_id,
 )
 from latent_rl.errors import UserError
+from latent_rl.training.team import local_rank, world_size
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
 
 
 def choose_device(name: str) -> torch.device:
-    """The device that a configuration names; `auto` takes CUDA, then MPS, then the CPU."""
+    """The device that a configuration names; `auto` takes CUDA, then MPS, then the CPU.
+
+    Of several processes on a machine each has a CUDA device of its own.
+    """
+    if name in ("auto", "cuda") and world_size() > 1 and torch.cuda.is_available():
+        name = f"cuda:{local_rank()}"
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -203,12 +215,21 @@ def build_reward(config: Config) -> Reward:
     return Reward(**config.env.reward.model_dump())
 
 
-def build_environment(config: Config, puzzle: Puzzle, reasoner: RecursiveReasoner) -> LatentRecursionTorchEnv:
-    """The vectorised training environment over the puzzle's training split."""
+def build_environment(
+    config: Config, puzzle: Puzzle, reasoner: RecursiveReasoner, team: Team = ALONE
+) -> LatentRecursionTorchEnv:
+    """The vectorised training environment over the puzzle's training split, with this process's rows."""
+    vector = environment_maker(config, puzzle, reasoner)(num_envs=config.collector.num_envs)
+    vector.team = team if team.world_size > 1 else None
+    return LatentRecursionTorchEnv(vector)
+
+
+def environment_maker(config: Config, puzzle: Puzzle, reasoner: RecursiveReasoner) -> Callable[..., BatchEnv]:
+    """What makes the vector environment over the puzzle's training split, given `num_envs`."""
     env, shared = config.env, {"max_steps": config.env.max_steps, "reward": build_reward(config)}
-    where = {"split": "train", "num_envs": config.collector.num_envs, "device": reasoner.initial_y.device}
+    where = {"split": "train", "device": reasoner.initial_y.device}
     if isinstance(reasoner, CandidateReasoner):
         candidates = CandidateConfig.of_reasoner(reasoner, lost_steps=env.lost_steps, **shared)
-        return LatentRecursionTorchEnv(CandidateVectorEnv(puzzle, config=candidates, **where))
+        return partial(CandidateVectorEnv, puzzle, config=candidates, **where)
     mdp = MDPConfig.of_reasoner(reasoner, terminate_on_solved=env.terminate_on_solved, **shared)
-    return LatentRecursionTorchEnv(LatentRecursionVectorEnv(puzzle, config=mdp, **where))
+    return partial(LatentRecursionVectorEnv, puzzle, config=mdp, **where)

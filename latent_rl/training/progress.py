@@ -12,17 +12,21 @@ from latent_rl.storage import Evaluation, Spent
 
 
 class Progress:
-    """Reports on a training run; a context manager."""
+    """Reports on a training run; a context manager.
 
-    def __init__(self) -> None:
-        self.console = Console(stderr=True)
+    Args:
+        quiet: say nothing: another process of the team does.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.console = Console(stderr=True, quiet=quiet)
         self._bar = rich.progress.Progress(
             rich.progress.BarColumn(),
             rich.progress.TaskProgressColumn(),
             rich.progress.TextColumn("{task.description}"),
             rich.progress.TimeRemainingColumn(),
             console=self.console,
-            disable=not self.console.is_terminal,
+            disable=quiet or not self.console.is_terminal,
         )
         self._task = self._bar.add_task("starting", total=1.0)
         self._exact = ""

@@ -11,22 +11,25 @@ import torch
 from torchrl.objectives import LossModule
 
 from latent_rl.agents import (
+    ALONE,
     AnswerMemory,
     DeductionPolicy,
     GroupJudge,
     RecursionPolicy,
     RecursiveReasoner,
     StepGraph,
+    Team,
 )
 from latent_rl.config import Config
 from latent_rl.envs import Puzzle
+from latent_rl.errors import UserError
 from latent_rl.measuring import Ledger
 from latent_rl.storage import History, Spent, load_weights
 from latent_rl.training.collection import Collection
 from latent_rl.training.experience import Experience, FusedExperience, ReplayExperience
 from latent_rl.training.halting import ConcurrentHalting, NoHalting
 from latent_rl.training.learner import Learner
-from latent_rl.training.pace import Clock
+from latent_rl.training.pace import Clock, Interruption
 from latent_rl.training.parts import (
     accelerate,
     build_answers,
@@ -40,8 +43,11 @@ from latent_rl.training.parts import (
     build_reasoner,
     build_reward,
     choose_device,
+    environment_maker,
 )
 from latent_rl.training.speed import settle, warm_up
+from latent_rl.training.team import one_after_the_other, share_of
+from latent_rl.training.workers import WorkerCollection
 
 
 class Stateful(Protocol):
@@ -74,13 +80,14 @@ class Run:
         clock: counts the seconds of training.
         history: the evaluations so far.
         notes: what was settled when it was put together, in lines for people.
+        team: the processes that train together; each has parts of its own with its share of the rows.
     """
 
     config: Config
     puzzle: Puzzle
     reasoner: RecursiveReasoner
     policy: RecursionPolicy | DeductionPolicy
-    collection: Collection
+    collection: Collection | WorkerCollection
     experience: Experience
     losses: dict[str, LossModule]
     loss_weights: dict[str, float]
@@ -91,6 +98,17 @@ class Run:
     clock: Clock
     history: History
     notes: tuple[str, ...] = ()
+    team: Team = ALONE
+
+    def share_counts(self, interruption: Interruption | None = None) -> None:
+        """Agree in the team on passes and seconds spent, and on whether to stop: if anyone is told to, all do."""
+        if self.team.world_size == 1:
+            return
+        told = interruption is not None and interruption.told
+        seconds, stops = self.ledger.share(self.team, self.clock.seconds if self.team.is_first else 0.0, float(told))
+        self.clock.seconds = seconds
+        if interruption is not None:
+            interruption.agreed = stops > 0
 
     @property
     def device(self) -> torch.device:
@@ -129,12 +147,13 @@ class Run:
         }
 
 
-def assemble(config: Config, init: Path | None = None) -> Run:
+def assemble(config: Config, init: Path | None = None, team: Team = ALONE) -> Run:
     """Everything that a configuration describes, seeded, nothing trained yet.
 
     Args:
         config: of the run.
         init: a checkpoint of ours or of the official code, whose weights the network starts with.
+        team: trains together; all of it calls this.
 
     Raises:
         UserError, PuzzleError: if the configuration, the data or the checkpoint do not fit.
@@ -142,13 +161,21 @@ def assemble(config: Config, init: Path | None = None) -> Run:
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
+    share = share_of(config, team)
     puzzle = build_puzzle(config)
-    # What is needed in the end is missed at once.
-    puzzle.instances("test")
-    if puzzle.has_validation:
-        puzzle.instances("validation")
+    with one_after_the_other(team):  # which makes the puzzles, if they are not there yet
+        # What is needed in the end is missed at once.
+        puzzle.instances("test")
+        if puzzle.has_validation:
+            puzzle.instances("validation")
+        puzzle.instances("train")
     device = choose_device(config.device)
-    config, notes = settle(config, puzzle, device)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    settled, notes = team.of_first(settle(share, puzzle, device) if team.is_first else None)
+    speed = {"precision": settled.precision, "compile": settled.compile}
+    config, share = config.model_copy(update=speed), share.model_copy(update=speed)
+    _check_workers(config, device, team)
     reasoner = build_reasoner(config, puzzle, device)
     if init is not None:
         # Before anything is made from the reasoner: its average, and the environment's initial latents.
@@ -157,10 +184,12 @@ def assemble(config: Config, init: Path | None = None) -> Run:
     graph = StepGraph() if config.collector.mode == "fused" else None
     answers = build_answers(config, puzzle)
     policy = build_policy(config, puzzle, reasoner, halting_policy, answers, graph)
-    environment = build_environment(config, puzzle, reasoner)
-    environment.set_seed(config.seed)
+    environment = None
+    if not config.collector.workers:
+        environment = build_environment(share, puzzle, reasoner, team)
+        environment.set_seed(config.seed)
     losses, weights = build_losses(config, reasoner, answers)
-    learner = Learner(reasoner, [head for loss in losses.values() for head in loss.heads], config.optimizer)
+    learner = Learner(reasoner, [head for loss in losses.values() for head in loss.heads], config.optimizer, team)
     halting: ConcurrentHalting | NoHalting = NoHalting()
     if halting_policy is not None:
         halting = ConcurrentHalting(
@@ -168,6 +197,7 @@ def assemble(config: Config, init: Path | None = None) -> Run:
             policy.halting,
             steps=config.halting.ppo.steps,
             max_steps=config.env.max_steps,
+            team=team,
         )
 
     memory = build_memory(config, puzzle, reasoner.initial_y.device)
@@ -180,16 +210,21 @@ def assemble(config: Config, init: Path | None = None) -> Run:
         torch.set_float32_matmul_precision("high")
     if config.compile or device.type != "cpu":
         # Before it is counted, and before a clock runs.
-        warm_up(reasoner, config)
+        warm_up(reasoner, share)
     for one in (reasoner, learner.averaged_reasoner):
         ledger.watch(one.network)
+    if environment is None:
+        maker = environment_maker(config, puzzle, reasoner)
+        collection = WorkerCollection(maker, policy, config.collector, ledger, config.seed)
+    else:
+        collection = Collection(environment, policy, share.collector, ledger, team)
     return Run(
         config=config,
         puzzle=puzzle,
         reasoner=reasoner,
         policy=policy,
-        collection=Collection(environment, policy, config.collector, ledger),
-        experience=_experience(config, policy, puzzle, graph, losses, memory, learner.averaged_reasoner),
+        collection=collection,
+        experience=_experience(share, policy, puzzle, graph, losses, memory, learner.averaged_reasoner, team),
         losses=losses,
         loss_weights=weights,
         learner=learner,
@@ -199,7 +234,19 @@ def assemble(config: Config, init: Path | None = None) -> Run:
         clock=Clock(),
         history=History(),
         notes=tuple(notes),
+        team=team,
     )
+
+
+def _check_workers(config: Config, device: torch.device, team: Team) -> None:
+    if not config.collector.workers:
+        return
+    if team.world_size > 1:
+        raise UserError("collector.workers: each process of a team collects by itself: leave out one of the two")
+    if device.type != "cpu":
+        raise UserError(f"collector.workers collect on the CPU, not on {device.type}: device=cpu")
+    if config.compile:
+        raise UserError("collector.workers: a compiled network cannot be sent to other processes: compile=false")
 
 
 def _experience(
@@ -210,6 +257,7 @@ def _experience(
     losses: Mapping[str, LossModule],
     memory: AnswerMemory | None,
     averaged_reasoner: RecursiveReasoner,
+    team: Team,
 ) -> Experience:
     judge = None
     if policy.answers is not None:
@@ -226,4 +274,5 @@ def _experience(
         prepare=[loss.prepare for loss in losses.values()],
         judge=judge,
         averaged=averaged,
+        team=team,
     )

@@ -53,7 +53,8 @@ class LatentRecursionTorchEnv(EnvBase):
         The vector environment returns whole batches whose other rows are as they were, so there is nothing to merge.
         """
         done = tensordict.get("done")
-        if not self._env.masked_resets and not done.any():
+        alone = self._env.team is None  # in a team the others may have rows that are done
+        if alone and not self._env.masked_resets and not done.any():
             return tensordict
         return tensordict.update(self._begin(options={"reset_mask": done.reshape(self.batch_size)}))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from hammer import bad_inputs, faults, kills, report, soak
+from hammer import bad_inputs, faults, kills, report, soak, team
 from hammer.modes import References
 from hammer.runner import Stable
 
@@ -21,6 +21,7 @@ examples:
   make hammer ARGS="kills --count 300 --seed 7"     300 kills, other moments than with seed 0
   make hammer ARGS="faults --only mlflow"           the cases whose name holds "mlflow" (a regular expression)
   make hammer ARGS="soak --minutes 30"
+  make hammer ARGS="team --count 20"                20 kills of processes that train together
   make hammer ARGS="inputs --only checkpoints"      bad input: about 3,000 cases in all, those of checkpoints alone
   make hammer ARGS="--list"                         the names of all cases
 Seed and count choose the kills: the same two give the same ones, at the same moments; every combination of mode and
@@ -28,7 +29,7 @@ kind comes once before any comes twice. A case that failed can be had alone: --o
 the seed it was reported with."""
 
 
-PARTS = ["kills", "faults", "soak", "inputs"]
+PARTS = ["kills", "faults", "soak", "inputs", "team"]
 
 
 def main() -> int:
@@ -36,7 +37,7 @@ def main() -> int:
         "python -m hammer", epilog=EXAMPLE, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Kill, disturb, wear out and misuse the programs of latent_rl, and compare what they leave.",
     )  # fmt: skip
-    parser.add_argument("parts", nargs="*", metavar="PART", help="kills, faults, soak, inputs (default: all)")
+    parser.add_argument("parts", nargs="*", metavar="PART", help="kills, faults, soak, inputs, team (default: all)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the kills (0)")
     parser.add_argument("--count", type=int, default=100, metavar="N", help="kills (100)")
     parser.add_argument("--minutes", type=float, default=30.0, metavar="M", help="of the soak (30)")
@@ -54,7 +55,7 @@ def main() -> int:
     if options.list:
         names = [f"kills/{mode}/{kill.name}" for mode, kill in kills.combinations(options.only)]
         names += [f"faults/{case.group}/{case.name}" for case in faults.cases(options.only)]
-        names += bad_inputs.names(options.only)
+        names += bad_inputs.names(options.only) + team.names(options.only)
         console.print("\n".join(sorted(set(names))), markup=False, highlight=False, soft_wrap=True)
         return 0
 
@@ -71,6 +72,9 @@ def main() -> int:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     try:
+        if "team" in parts:
+            for result in team.run(scratch, options.seed, options.count, options.only, options.case_seed):
+                note(result)
         with Stable(scratch) as stable:
             references = References(stable)
             if "kills" in parts:

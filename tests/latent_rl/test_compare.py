@@ -17,10 +17,12 @@ from mlflow import MlflowClient
 from programs import Program
 
 from latent_rl.compare import main
+from latent_rl.config import load_config
 from latent_rl.envs import register_puzzle, registered_ids
 from latent_rl.measuring import Question, make_plans
 from latent_rl.measuring.comparison import Comparison, Run
 from latent_rl.measuring.intervals import mean_interval, ratio_of_means, share_interval
+from latent_rl.reporting import mlflow_run
 from latent_rl.reporting.comparison import grids, markdown, notes
 from latent_rl.reporting.comparison_figures import spread
 from latent_rl.reporting.mlflow_run import Tracker
@@ -397,3 +399,25 @@ def test_a_band_covers_what_all_seeds_cover() -> None:
     assert mean.tolist() == pytest.approx([0.3, 0.8, 0.9])
     assert low.tolist() == pytest.approx([0.2, 0.6, 0.8])
     assert high.tolist() == pytest.approx([0.4, 1.0, 1.0])
+
+
+def test_runs_side_by_side_leave_the_same_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    # Other processes know a puzzle by where its code is.
+    tiny = ["env.id=toy_registered:toys/Elsewhere-v0", *TINY[1:], "--schemes", "pi", "dis", "--seeds", "1"]
+    main([*tiny, "--budget-passes", "100", "--out", "together", "--jobs", "2"])
+    main([*tiny, "--budget-passes", "100", "--out", "one-by-one"])
+    assert timeless(report("together")) == timeless(report("one-by-one"))
+
+
+def test_a_run_in_a_process_of_its_own_is_a_child_in_mlflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mlflow_run, "_parent", None)
+    config = load_config("sudoku-4x4", ["tracking.uri=sqlite:///store.db"])
+    with mlflow_run.start_tracking(config) as parent:
+        pass
+    mlflow_run.belong_to(parent.run_id)
+    with mlflow_run.start_tracking(config.model_copy(update={"name": "child"})) as child:
+        pass
+    mlflow.set_tracking_uri(None)
+    found = MlflowClient("sqlite:///store.db").get_run(child.run_id)
+    assert found.data.tags["mlflow.parentRunId"] == parent.run_id
