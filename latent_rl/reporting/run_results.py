@@ -39,7 +39,6 @@ def training_metrics(batch: TensorDictBase, metrics: Mapping[str, Any], spent: S
         values["train/weights_age"] = spent.updates - batch["weights_of"].float().mean()
     values["train/seconds"] = spent.seconds
     values["train/puzzles_seen"] = spent.puzzles
-    values["train/puzzles_per_second"] = spent.puzzles / max(spent.seconds, 1e-9)
     return {**values, **_passes(spent)}
 
 
