@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -26,6 +27,9 @@ LONGEST_WORD = 100
 warnings.filterwarnings("ignore", message=r".*Failed to import torchrl C\+\+ binaries.*")
 # torch warns of a file that it then refuses, which is told in one line of our own.
 warnings.filterwarnings("ignore", module=r"torch\._weights_only_unpickler")
+
+TIME_TO_SAY = 3.0
+"""Seconds that another process of a team waits before it ends: `torchrun` then ends the first, which says why."""
 
 LONGEST_MESSAGE = 290
 """Characters of a message, which with `error: ` in front is a line of 300; of a longer one the middle is left out."""
@@ -75,6 +79,8 @@ def fail(message: str) -> NoReturn:
     """Say what is wrong in one line and leave with exit code 2. Of several processes the first says it."""
     if is_first():
         print(f"error: {one_line(message)}", file=sys.stderr)
+    else:
+        time.sleep(TIME_TO_SAY)
     raise SystemExit(2)
 
 
