@@ -33,15 +33,19 @@ def settings(file: str, *more: str) -> list[str]:
 
 
 @pytest.mark.parametrize("file", STEPS)
-def test_nothing_needs_to_be_typed(tmp_path, capsys, file) -> None:
-    checkpoint = beside(tmp_path, file)
-    evaluate.main([str(checkpoint), *settings(file, "--json", "-")])
-    found, golden = json.loads(capsys.readouterr().out), arrays(file)
-    right = golden["logits"].argmax(-1) == golden["logits"][2].argmax(-1)
-    assert found["accuracy_by_step"] == right.all(-1).double().mean(-1).tolist()
-    trained = load_model(checkpoint, preset="sudoku-4x4", overrides=settings(file)[4:])
+def test_nothing_needs_to_be_typed(tmp_path, file) -> None:
+    golden = arrays(file)
+    trained = load_model(beside(tmp_path, file), preset="sudoku-4x4", overrides=settings(file)[4:])
+    assert trained.config.env.max_steps == STEPS[file]
     steps = list(recurse(trained.reasoner, golden["inputs"], golden["puzzle_identifiers"], STEPS[file]))
     torch.testing.assert_close(torch.stack([one.logits for one in steps]), golden["logits"], rtol=0, atol=1e-5)
+
+
+def test_programs_read_them_too(tmp_path, capsys) -> None:
+    evaluate.main([str(beside(tmp_path, "dis_att")), *settings("dis_att", "--json", "-")])
+    found, golden = json.loads(capsys.readouterr().out), arrays("dis_att")
+    right = golden["logits"].argmax(-1) == golden["logits"][2].argmax(-1)
+    assert found["accuracy_by_step"] == right.all(-1).double().mean(-1).tolist()
 
 
 def test_cycles_steps_heads_and_positions_are_read(tmp_path) -> None:
