@@ -131,15 +131,18 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
             progress.say(f"{run.puzzle.name} counts no violations: only sampled answers that are solved can teach")
         while run.budget_share < 1.0 and not interruption.requested:
             with clock, explained(run), team.at_work():
-                batch = next(collection)
+                if run.captured is not None:
+                    batch, metrics = run.captured()
+                else:
+                    batch = next(collection)
+                    with run.ledger.phase("update"):
+                        for steps in experience(batch):
+                            found = {name: loss(steps) for name, loss in losses.items()}
+                            total, metrics = weighted_sum(found, run.loss_weights)
+                            metrics |= learner.step(total)
+                    metrics |= halting.learn(batch)
+                    collection.send_weights(learner.updates)
                 throughput.steps += batch.numel() * team.world_size
-                with run.ledger.phase("update"):
-                    for steps in experience(batch):
-                        found = {name: loss(steps) for name, loss in losses.items()}
-                        total, metrics = weighted_sum(found, run.loss_weights)
-                        metrics |= learner.step(total)
-                metrics |= halting.learn(batch)
-                collection.send_weights(learner.updates)
             run.share_counts(interruption)
             updates, share = learner.updates, run.budget_share
             progress.advance(updates, clock.seconds, share, metrics)
