@@ -1,9 +1,9 @@
 """Collecting one recursion step and learning from it as one fixed program: a CUDA GPU records it and plays it again.
 
 It is what the collector, the experience and the learner do one after the other in `fused` mode, in the same order on
-the same tensors, so that no part of it exists twice. What makes it fixed: the running episodes, the order of the puzzles
-and the weights stay in the tensors that they are in, nothing asks the device anything, and what the device knows nothing
-of (the learning rate's schedule, laying out puzzles, counting passes) happens between two plays.
+the same tensors, so that no part of it exists twice. What makes it fixed: the running episodes, the order of the
+puzzles and the weights stay in the tensors that they are in, nothing asks the device anything, and what the device
+knows nothing of (the learning rate's schedule, laying out puzzles, counting passes) happens between two plays.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from torchrl.envs.utils import ExplorationType, set_exploration_type
 from torchrl.objectives import LossModule
 
 from latent_rl.agents import RecursionPolicy
+from latent_rl.errors import UserError
 from latent_rl.measuring import Ledger
 from latent_rl.training.collection import Collection
 from latent_rl.training.experience import Experience
@@ -39,12 +40,23 @@ CHARTED = ("reward", "done", "step", "solved", "violations")
 
 
 def cuda_graph(program: Callable[[], Found], generators: Sequence[torch.Generator]) -> tuple[Found, Callable]:
-    """Record a program as a CUDA graph and play it once: a `Recorder`."""
+    """Record a program as a CUDA graph and play it once: a `Recorder`.
+
+    Raises:
+        UserError: if a part of it cannot be recorded, such as a plug-in that asks the device something.
+    """
     graph = torch.cuda.CUDAGraph()
     for generator in generators:
         graph.register_generator_state(generator)
-    with torch.cuda.graph(graph):
-        found = program()
+    try:
+        with torch.cuda.graph(graph):
+            found = program()
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"collector.mode=captured: an update cannot be recorded as a CUDA graph ({reason}); "
+            "collector.mode=fused does without"
+        ) from None
     graph.replay()
     return found, graph.replay
 
