@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
-from latent_rl.agents.network.fused import is_derived, norm_gradient, normalise, rms_norm
+from latent_rl.agents.network.fused import is_derived, needs_gradient, norm_gradient, normalise, rms_norm
 
 LARGEST_TABLE = 2**23
 """Numbers in the table of who looks at whom up to which it is kept: 32 megabytes in float32."""
@@ -49,7 +49,7 @@ def attention_norm(x: Tensor, qkv: Tensor, out: Tensor, heads: int, rotary: tupl
         mixed = F.scaled_dot_product_attention(query, key, value)
         return rms_norm(x + F.linear(mixed.transpose(1, 2).flatten(-2), out))
     turn = None if rotary is None else torch.complex(*(part[:, : part.shape[1] // 2] for part in rotary))
-    if torch.is_grad_enabled() and any(one.requires_grad for one in (x, qkv, out)):
+    if needs_gradient(x, qkv, out):
         return _AttentionNorm.apply(x, qkv, out, turn, heads)
     rows = x.reshape(-1, width)
     parts = _split(rows @ _arranged(qkv, heads, turn).t(), turn, batch, heads)

@@ -54,7 +54,21 @@ def gated_norm(x: Tensor, gate_up: Tensor, down: Tensor, dim: int = 1) -> Tensor
         gate, up = (x @ gate_up.t() if dim else gate_up @ x).chunk(2, dim)
         hidden = F.silu(gate) * up
         return rms_norm(x + (hidden @ down.t() if dim else down @ hidden), dim)
-    return _GatedNorm.apply(x, gate_up, down, dim)
+    if needs_gradient(x, gate_up, down):
+        return _GatedNorm.apply(x, gate_up, down, dim)
+    others, result = 1 - dim, torch.empty_like(x)
+    for start, length in _parts(x, gate_up, dim):
+        part = x.narrow(others, start, length)
+        gate, up = (part @ gate_up.t() if dim else gate_up @ part).chunk(2, dim)
+        hidden = F.silu(gate).mul_(up)
+        summed = torch.addmm(part, hidden, down.t()) if dim else torch.addmm(part, down, hidden)
+        result.narrow(others, start, length).copy_(normalise(summed, dim)[0])
+    return result
+
+
+def needs_gradient(*tensors: Tensor) -> bool:
+    """Whether what is computed from the tensors will be walked back through."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 def is_derived(x: Tensor) -> bool:
@@ -117,36 +131,32 @@ class _GatedNorm(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, gate_up, down, both, normed, scale = ctx.saved_tensors
         dim, others = ctx.dim, 1 - ctx.dim
-        to_x, to_gate_up, to_down = torch.empty_like(x), torch.empty_like(gate_up), torch.empty_like(down)
-        size = _part(both, others)
-        room = both.new_empty((size, both.shape[1]) if dim else (both.shape[0], size))
-        for start in range(0, both.shape[others], size):
-            length = min(size, both.shape[others] - start)
+        to_x, to_gate_up, to_down = torch.empty_like(x), torch.zeros_like(gate_up), torch.zeros_like(down)
+        for start, length in _parts(x, gate_up, dim):
             to_sum = norm_gradient(*(one.narrow(others, start, length) for one in (gradient, normed, scale)), dim)
             part, (gate, up) = x.narrow(others, start, length), both.narrow(others, start, length).chunk(2, dim)
-            to_both = room.narrow(others, 0, length)
+            to_both = torch.empty_like(both.narrow(others, start, length), memory_format=torch.contiguous_format)
             to_gate, to_up = to_both.chunk(2, dim)
             to_hidden = to_sum @ down if dim else down.t() @ to_sum
             activated = F.silu(gate)
             torch.mul(to_hidden, activated, out=to_up)
             torch.ops.aten.silu_backward.grad_input(to_hidden.mul_(up), gate, grad_input=to_gate)
             hidden = activated.mul_(up)
-            beta = 1 if start else 0  # the first part is written over whatever is there
             if dim:
                 torch.addmm(to_sum, to_both, gate_up, out=to_x.narrow(0, start, length))
-                to_gate_up.addmm_(to_both.t(), part, beta=beta)
-                to_down.addmm_(to_sum.t(), hidden, beta=beta)
+                to_gate_up.addmm_(to_both.t(), part)
+                to_down.addmm_(to_sum.t(), hidden)
             else:
                 torch.addmm(to_sum, gate_up.t(), to_both, out=to_x.narrow(1, start, length))
-                to_gate_up.addmm_(to_both, part.t(), beta=beta)
-                to_down.addmm_(to_sum, hidden.t(), beta=beta)
+                to_gate_up.addmm_(to_both, part.t())
+                to_down.addmm_(to_sum, hidden.t())
         return to_x, to_gate_up, to_down, None
 
 
-def _part(both: Tensor, others: int) -> int:
-    """How many rows or columns the backward pass takes at a time."""
-    whole = both.shape[others]
+def _parts(x: Tensor, gate_up: Tensor, dim: int) -> list[tuple[int, int]]:
+    """The rows or columns that are computed at a time: where each part starts, and its length."""
+    whole, inner = x.shape[1 - dim], gate_up.shape[0]
     # A sum over parts would be rounded at every part, which half precision has no digits for; a GPU wants them all.
-    if both.device.type != "cpu" or both.dtype not in (torch.float32, torch.float64):
-        return max(1, whole)
-    return max(1, whole) if both.numel() <= 4 * PART else max(64, PART // both.shape[1 - others])
+    one = x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or whole * inner <= 4 * PART
+    size = max(1, whole) if one else max(64, PART // inner)
+    return [(start, min(size, whole - start)) for start in range(0, whole, size)]
