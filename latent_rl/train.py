@@ -24,6 +24,7 @@ from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
     from latent_rl.envs import Split
+    from latent_rl.reporting.metrics import training_metrics
     from latent_rl.reporting.mlflow_run import NullTracker
     from latent_rl.storage import Evaluation, Summary
     from latent_rl.training import Progress, Run
@@ -88,7 +89,6 @@ def train(config: Config, run_dir: Path | None = None, *, resume: bool = False, 
 def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
     """Go on with a run until its budget is spent, measure it, and leave in the run directory what it has come to."""
     from latent_rl.reporting.mlflow_run import NullTracker, start_tracking
-    from latent_rl.reporting.run_results import training_metrics
     from latent_rl.storage import write_text
     from latent_rl.training import (
         Every,
@@ -192,7 +192,8 @@ def finish(run: Run, run_dir: Path, tracker: NullTracker, progress: Progress, un
         NotAllWrittenError: if a part could not be written.
     """
     from latent_rl.measuring import hold_vote
-    from latent_rl.reporting.run_results import result_figures, save_figures, test_metrics
+    from latent_rl.reporting.metrics import test_metrics
+    from latent_rl.reporting.run_results import result_figures, save_figures
     from latent_rl.reporting.summary import description
     from latent_rl.storage import PENDING_FILE, write_text
 
@@ -240,7 +241,7 @@ def noting(unwritten: list[str]) -> Iterator[None]:
 
 def validate(run: Run, tracker: NullTracker, progress: Progress, puzzles: int | None = None) -> Evaluation | None:
     """Measure on the first `puzzles` validation puzzles, or all of them, and tell of it; None if there are none."""
-    from latent_rl.reporting.run_results import evaluation_metrics
+    from latent_rl.reporting.metrics import evaluation_metrics
 
     if not run.puzzle.has_validation:
         return None
