@@ -24,7 +24,6 @@ from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
     from latent_rl.envs import Split
-    from latent_rl.reporting.metrics import training_metrics
     from latent_rl.reporting.mlflow_run import NullTracker
     from latent_rl.storage import Evaluation, Summary
     from latent_rl.training import Progress, Run
@@ -88,6 +87,7 @@ def train(config: Config, run_dir: Path | None = None, *, resume: bool = False, 
 
 def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
     """Go on with a run until its budget is spent, measure it, and leave in the run directory what it has come to."""
+    from latent_rl.reporting.metrics import training_metrics
     from latent_rl.reporting.mlflow_run import NullTracker, start_tracking
     from latent_rl.storage import write_text
     from latent_rl.training import (
