@@ -193,9 +193,9 @@ def assemble(config: Config, init: Path | None = None, team: Team = ALONE) -> Ru
         environment.set_seed(config.seed)
     losses, weights = build_losses(config, reasoner, answers)
     heads = [head for loss in losses.values() for head in loss.heads]
-    is_captured = config.collector.mode == "captured"
-    if is_captured and team.world_size > 1:
-        raise UserError("collector.mode=captured records one process: in a team of several train with fused")
+    is_captured = config.collector.mode == "captured" and team.world_size == 1
+    if config.collector.mode == "captured" and not is_captured:
+        notes = [*notes, "collector.mode=captured: several processes are not recorded, and train as fused does"]
     learner = Learner(reasoner, heads, config.optimizer, team, recorded=is_captured)
     halting: ConcurrentHalting | NoHalting = NoHalting()
     if halting_policy is not None:

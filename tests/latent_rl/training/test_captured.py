@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from latent_rl.config import load_config
 from latent_rl.errors import UserError
 from latent_rl.training import Run, assemble, restore, save
-from latent_rl.training.captured import EAGER_UPDATES, Found
+from latent_rl.training.captured import EAGER_UPDATES, Found, cuda_graph
 
 SMALL = [
     # So few puzzles that their order is laid out anew several times.
@@ -174,6 +175,52 @@ def test_a_resumed_run_goes_on_bit_for_bit(tmp_path: Path, record: Any) -> None:
 def test_what_is_no_fixed_program_is_refused(setting: str, names: str) -> None:
     with pytest.raises(UserError, match=names):
         load_config("sudoku-4x4", [*SMALL, "collector.mode=captured", setting])
+
+
+class Graph:
+    """What `cuda_graph` needs of a CUDA graph, in the order in which it asks."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def register_generator_state(self, generator: torch.Generator) -> None:
+        self.asked.append(generator)
+
+    def replay(self) -> None:
+        self.asked.append("play")
+
+
+def test_a_cuda_graph_knows_the_generator_and_is_played_once_after_it_was_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    graph, generator = Graph(), torch.Generator()
+
+    @contextmanager
+    def recording(of: Graph) -> Iterator[None]:
+        of.asked.append("begin")
+        yield
+        of.asked.append("end")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: graph)
+    monkeypatch.setattr(torch.cuda, "graph", recording)
+    found, play = cuda_graph(lambda: graph.asked.append("program") or "found", [generator])
+    assert found == "found"
+    play()
+    assert graph.asked == [generator, "begin", "program", "end", "play", "play"]
+
+
+def test_what_cuda_cannot_record_is_said_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def recording(of: Graph) -> Iterator[None]:
+        yield
+
+    def program() -> Found:
+        raise RuntimeError("operation not permitted when stream is capturing\nCUDA kernel errors might be …")
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", recording)
+    with pytest.raises(UserError, match=r"cannot be recorded .*is capturing\); collector.mode=fused does without$"):
+        cuda_graph(program, [])
 
 
 @pytest.mark.gpu
