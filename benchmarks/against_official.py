@@ -163,7 +163,7 @@ def measure(options: Any, overrides: Sequence[str], fast: bool) -> dict[str, dic
     """Medians over the turns, by contestant."""
     own = ["precision=bfloat16", "compile=true"] if fast else ["precision=float32", "compile=false"]
     ours = Contestant(options.config, "pi", [*overrides, *own])
-    contestants = {"ours": ours, **{f"official {name}": Official(ours, name, fast) for name in SCHEDULES}}
+    contestants = {"ours": ours, **{f"official {name}": Official(ours, name, fast) for name in options.schedules}}
     for turn in range(options.turns + 1):
         for contestant in contestants.values():
             contestant.train(options.episodes)
@@ -188,6 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--turns", type=int, default=5, help="turns of each contestant (default: %(default)s)")
     parser.add_argument("--episodes", type=int, default=2, help="training episodes in a turn (default: %(default)s)")
     parser.add_argument("--puzzles", type=int, default=200, help="puzzles answered in a turn (default: %(default)s)")
+    parser.add_argument("--schedules", nargs="+", default=list(SCHEDULES), choices=SCHEDULES, help="theirs (both)")
     parser.add_argument("--fast", action="store_true", help="a second row, in bfloat16 and compiled")
     parser.add_argument("--json", type=Path, metavar="FILE")
     parser.add_argument("overrides", nargs="*", metavar="key=value")

@@ -87,8 +87,8 @@ def train(config: Config, run_dir: Path | None = None, *, resume: bool = False, 
 
 def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
     """Go on with a run until its budget is spent, measure it, and leave in the run directory what it has come to."""
+    from latent_rl.reporting.metrics import training_metrics
     from latent_rl.reporting.mlflow_run import NullTracker, start_tracking
-    from latent_rl.reporting.run_results import training_metrics
     from latent_rl.storage import write_text
     from latent_rl.training import (
         Every,
@@ -131,15 +131,18 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
             progress.say(f"{run.puzzle.name} counts no violations: only sampled answers that are solved can teach")
         while run.budget_share < 1.0 and not interruption.requested:
             with clock, explained(run), team.at_work():
-                batch = next(collection)
+                if run.captured is not None:
+                    batch, metrics = run.captured()
+                else:
+                    batch = next(collection)
+                    with run.ledger.phase("update"):
+                        for steps in experience(batch):
+                            found = {name: loss(steps) for name, loss in losses.items()}
+                            total, metrics = weighted_sum(found, run.loss_weights)
+                            metrics |= learner.step(total)
+                    metrics |= halting.learn(batch)
+                    collection.send_weights(learner.updates)
                 throughput.steps += batch.numel() * team.world_size
-                with run.ledger.phase("update"):
-                    for steps in experience(batch):
-                        found = {name: loss(steps) for name, loss in losses.items()}
-                        total, metrics = weighted_sum(found, run.loss_weights)
-                        metrics |= learner.step(total)
-                metrics |= halting.learn(batch)
-                collection.send_weights(learner.updates)
             run.share_counts(interruption)
             updates, share = learner.updates, run.budget_share
             progress.advance(updates, clock.seconds, share, metrics)
@@ -189,7 +192,8 @@ def finish(run: Run, run_dir: Path, tracker: NullTracker, progress: Progress, un
         NotAllWrittenError: if a part could not be written.
     """
     from latent_rl.measuring import hold_vote
-    from latent_rl.reporting.run_results import result_figures, save_figures, test_metrics
+    from latent_rl.reporting.metrics import test_metrics
+    from latent_rl.reporting.run_results import result_figures, save_figures
     from latent_rl.reporting.summary import description
     from latent_rl.storage import PENDING_FILE, write_text
 
@@ -237,7 +241,7 @@ def noting(unwritten: list[str]) -> Iterator[None]:
 
 def validate(run: Run, tracker: NullTracker, progress: Progress, puzzles: int | None = None) -> Evaluation | None:
     """Measure on the first `puzzles` validation puzzles, or all of them, and tell of it; None if there are none."""
-    from latent_rl.reporting.run_results import evaluation_metrics
+    from latent_rl.reporting.metrics import evaluation_metrics
 
     if not run.puzzle.has_validation:
         return None

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from latent_rl.agents.network.fused import gated_residual, rms_norm
+from latent_rl.agents.network.attending import attention_norm
+from latent_rl.agents.network.fused import gated_norm, rms_norm
 
 ROPE_THETA = 10_000.0
 # Standard deviation of a unit normal truncated to [-2, 2]; dividing by it restores the asked-for deviation.
@@ -44,12 +45,6 @@ def rotary_table(length: int, head_width: int) -> tuple[Tensor, Tensor]:
     frequencies = ROPE_THETA ** (-torch.arange(0, head_width, 2, dtype=torch.float32) / head_width)
     angles = torch.outer(torch.arange(length, dtype=torch.float32), frequencies).repeat(1, 2)
     return angles.cos(), angles.sin()
-
-
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Apply rotary positions to `[..., length, head_width]`, pairing the first with the second half of a head."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat((-second, first), dim=-1) * sin
 
 
 class BoardConvolution(nn.Module):
@@ -103,20 +98,20 @@ class SwiGLU(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Mix the features of `[*B, width]`; with a convolution, of `[B, P + R C, width]`. Returns the same shape."""
         if self.convolution is None:
-            return rms_norm(gated_residual(x.flatten(0, -2), *self._weights(x))).view_as(x)
+            return gated_norm(x.flatten(0, -2), *self._weights(x)).view_as(x)
         gate, up = self.gate_up(x).chunk(2, dim=-1)
         return rms_norm(x + self.down(self.convolution(F.silu(gate) * up)))
 
     def across(self, x: Tensor) -> Tensor:
         """Mix positions: the MLP and its norm run along the first dimension of `[width, *B]`; the same shape."""
-        return rms_norm(gated_residual(x.flatten(1), *self._weights(x), dim=0), dim=0).view_as(x)
+        return gated_norm(x.flatten(1), *self._weights(x), dim=0).view_as(x)
 
     def _weights(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.gate_up.weight.to(x.dtype), self.down.weight.to(x.dtype)
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention over all positions, with or without rotary positions."""
+    """Multi-head self-attention over all positions with its residual and a norm, with or without rotary positions."""
 
     def __init__(self, width: int, heads: int, length: int, rotary: bool) -> None:
         super().__init__()
@@ -133,13 +128,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`[B, length, D]` to the same shape."""
-        # [B, length, 3 D] -> three of [B, heads, length, head_width]; rows stack all of q, then k, then v.
-        query, key, value = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        if self.rotary:
-            cos, sin = self.cos.to(x.dtype), self.sin.to(x.dtype)
-            query, key = rotate(query, cos, sin), rotate(key, cos, sin)
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        return self.out(mixed.transpose(1, 2).flatten(-2))
+        rotary = (self.cos.to(x.dtype), self.sin.to(x.dtype)) if self.rotary else None
+        return attention_norm(x, self.qkv.weight.to(x.dtype), self.out.weight.to(x.dtype), self.heads, rotary)
 
 
 class Block(nn.Module):
@@ -168,7 +158,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """`[B, length, D]` to the same shape."""
         if self.attention is not None:
-            return self.mlp(rms_norm(x + self.attention(x)))
+            return self.mlp(self.attention(x))
         # Positions in front, [length, B, D]: both MLPs are then plain matrix products of what lies in memory.
         x = self.position_mlp.across(x.transpose(0, 1).contiguous())
         if self.mlp.convolution is not None:

@@ -35,17 +35,24 @@ class Sampler:
         self._device = device
         self._generator = torch.Generator(device)
         self._order = torch.empty(0, dtype=torch.int64, device=device)
+        self._length = 0  # of the order; there may be room behind it
         self._position: int | Tensor = 0  # on the device once rows were drawn by a mask
         self._furthest = 0
+        self._stays_in_place = False
 
     def __len__(self) -> int:
         return len(self._instances)
 
+    @property
+    def generator(self) -> torch.Generator:
+        """Where all draws come from, for who records them."""
+        return self._generator
+
     def seed(self, seed: int) -> None:
         """Start over from a seed."""
         self._generator.manual_seed(seed)
-        self._order = self._order[:0]
-        self._position = self._furthest = 0
+        self._length = self._position = self._furthest = 0
+        self._stays_in_place = False
 
     def draw(self, count: int) -> tuple[Instances, Tensor]:
         """The next `count` instances of the random order, and an episode seed (int64 `[count]`) for each."""
@@ -60,14 +67,33 @@ class Sampler:
         What the other rows get means nothing. How many they are is not asked, but where the order may be at its end.
         """
         rows = mask.shape[0]
-        if self._furthest + rows > self._order.shape[0]:
-            self._lay_out(rows)
+        if not self._stays_in_place:
+            self._look_ahead(rows)
         instances = self._instances[self._order[self._position + (mask.cumsum(0) - 1).clamp(min=0)]]
-        self._position = self._position + mask.sum()
-        self._furthest += rows
+        if self._stays_in_place:
+            self._position.add_(mask.sum())
+        else:
+            self._position = self._position + mask.sum()
         if self._split == "train":
             instances = self._puzzle.augment(instances, self._generator)
         return instances, self._episode_seeds(rows)
+
+    def lay_ahead(self, rows: int) -> None:
+        """See to what the next `draw_rows` will need for so many rows, so that it is the same program every time.
+
+        After the first call, every `draw_rows` must be preceded by one; the order, and the position in it, then stay
+        in the tensors that they are in, where a recorded program finds them.
+        """
+        if not self._stays_in_place:
+            begun = int(self._position)
+            order = self._order[begun : self._length]
+            # As much as `_lay_out` can come to: what is left, and whole epochs until there is enough.
+            self._order = order.new_zeros(max(len(order), 2 * rows + len(self)))
+            self._order[: len(order)] = order
+            self._length, self._furthest = len(order), self._furthest - begun
+            self._position = torch.zeros((), dtype=torch.int64, device=self._device)
+            self._stays_in_place = True
+        self._look_ahead(rows)
 
     def pick(self, indices: int | Sequence[int] | Tensor, count: int) -> tuple[Instances, Tensor]:
         """The `count` instances with the given indices, as they are, and an episode seed for each.
@@ -93,8 +119,9 @@ class Sampler:
         return {
             "generator": self._generator.get_state(),
             "device": self._device.type,
-            "order": self._order,
+            "order": self._order[: self._length],
             "position": int(self._position),
+            "furthest": self._furthest,
             "instances": len(self),
         }
 
@@ -117,14 +144,28 @@ class Sampler:
             )
         self._generator.set_state(state["generator"].cpu())
         self._order = state["order"].to(self._device)
-        self._position = self._furthest = state["position"]
+        self._length = len(self._order)
+        self._position = state["position"]
+        self._furthest = state.get("furthest", self._position)
+        self._stays_in_place = False
+
+    def _look_ahead(self, rows: int) -> None:
+        if self._furthest + rows > self._length:
+            self._lay_out(rows)
+        self._furthest += rows
 
     def _lay_out(self, count: int) -> None:
         """See that the random order holds `count` indices that were not drawn yet. Waits for the device."""
-        parts = [self._order[int(self._position) :]]
+        parts = [self._order[int(self._position) : self._length]]
         while sum(map(len, parts)) < count:
             parts.append(torch.randperm(len(self), generator=self._generator, device=self._device))
-        self._order, self._position, self._furthest = torch.cat(parts), 0, 0
+        order = torch.cat(parts)
+        if self._stays_in_place:
+            self._order[: len(order)] = order
+            self._position.zero_()
+        else:
+            self._order, self._position = order, 0
+        self._length, self._furthest = len(order), 0
 
     def _episode_seeds(self, count: int) -> Tensor:
         return torch.randint(2**62, (count,), generator=self._generator, device=self._device)
@@ -133,11 +174,12 @@ class Sampler:
         """Indices int64 `[count]`; one loop iteration an epoch, not an index."""
         parts = []
         self._position = int(self._position)
+        self._stays_in_place = False
         while count > 0:
-            if self._position == self._order.shape[0]:
+            if self._position == self._length:
                 self._order = torch.randperm(len(self), generator=self._generator, device=self._device)
-                self._position = 0
-            part = self._order[self._position : self._position + count]
+                self._length, self._position = len(self), 0
+            part = self._order[self._position : min(self._position + count, self._length)]
             self._position += part.shape[0]
             count -= part.shape[0]
             parts.append(part)

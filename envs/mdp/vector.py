@@ -217,6 +217,30 @@ class BatchEnv(VectorEnv):
         self._seeded = True
         self._restored = True
 
+    @property
+    def episodes(self) -> Episodes:
+        """The running episodes. Who sets them makes these the running ones.
+
+        Raises:
+            gymnasium.error.ResetNeeded: before the first `reset`.
+        """
+        if self._state is None:
+            raise gymnasium.error.ResetNeeded("call reset() first: there are no episodes yet")
+        return self._state
+
+    @episodes.setter
+    def episodes(self, episodes: Episodes) -> None:
+        self._state = episodes
+
+    @property
+    def generator(self) -> torch.Generator:
+        """Where all draws come from."""
+        return self._sampler.generator
+
+    def lay_ahead(self) -> None:
+        """See to what the next masked reset will need, so that it is the same program every time: see `Sampler`."""
+        self._sampler.lay_ahead(self.num_envs)
+
     def start_from(self, reasoner: Any) -> None:
         """Let new episodes begin as they do for a reasoner; running ones go on.
 

@@ -60,7 +60,7 @@ _IDLE = (
     ),
     _Idle("halting.ppo.steps", lambda config: config.halting.rule != "learned", "it is of halting.rule=learned"),
     *(
-        _Idle(f"collector.{key}", lambda config: config.collector.mode == "fused", "it is of collector.mode=replay")
+        _Idle(f"collector.{key}", lambda config: config.collector.mode != "replay", "it is of collector.mode=replay")
         for key in ("steps_per_batch", "epochs", "minibatch_size")
     ),
     _Idle("optimizer.muon_lr", lambda config: config.optimizer.name != "muon", "it is of optimizer.name=muon"),

@@ -184,7 +184,9 @@ class HaltingConfig(Section):
 class CollectorConfig(Section):
     """How trajectories are gathered (docs/design.md, section 5)."""
 
-    mode: Literal["fused", "replay"] = "fused"
+    mode: Literal["fused", "captured", "replay"] = Field(
+        "fused", description="captured: fused as one fixed program, which a CUDA GPU records once and plays again"
+    )
     num_envs: Batch = Field(64, description="puzzles in work at the same time; the batch size of a fused update")
     steps_per_batch: Batch = Field(6, description="replay: recursion steps collected between two learning phases")
     epochs: Batch = Field(1, description="replay: times that a collected batch is learned from")
@@ -195,8 +197,8 @@ class CollectorConfig(Section):
 
     @model_validator(mode="after")
     def _shared_equally(self) -> CollectorConfig:
-        if self.workers and self.mode == "fused":
-            raise ValueError("workers collect for mode=replay: fused training learns from its own steps")
+        if self.workers and self.mode != "replay":
+            raise ValueError(f"workers collect for mode=replay: {self.mode} training learns from its own steps")
         if self.workers and self.num_envs % self.workers:
             raise ValueError(f"num_envs={self.num_envs} cannot be shared equally by {self.workers} workers")
         return self

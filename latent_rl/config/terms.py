@@ -67,6 +67,7 @@ def complete(config: Config) -> Config:
         raise UserError(f"halting.rule={config.halting.rule}: {error}") from None
     config = config.model_copy(update={"loss": LossConfig(terms=terms)})
     _check_candidates(config)
+    _check_captured(config)
     _check_something_is_seen(config)
     _check_answers_are_sampled(config)
     halting = config.halting.model_copy(update={"options": options})
@@ -90,6 +91,21 @@ def _check_candidates(config: Config) -> None:
             raise UserError(
                 f"{key}={value}: with env.state=candidates it can only be {'null' if needed is None else needed}"
             )
+
+
+def _check_captured(config: Config) -> None:
+    """Refuse what is no fixed program: it asks the device how many rows there are, or keeps tensors for later."""
+    if config.collector.mode != "captured":
+        return
+    cannot = (
+        ("halting.rule=learned", config.halting.rule == "learned"),
+        ("answers.group", config.answers.group is not None),
+        ("network.puzzle_embedding_width", config.network.puzzle_embedding_width > 0),
+        ("optimizer.name=muon", config.optimizer.name == "muon"),
+    )
+    for setting, is_set in cannot:
+        if is_set:
+            raise UserError(f"collector.mode=captured does not take {setting}: leave one of them out")
 
 
 def _check_something_is_seen(config: Config) -> None:

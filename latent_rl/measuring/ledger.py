@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Literal
 
@@ -80,6 +80,11 @@ class Ledger:
             if count:  # an entry of 0 is none
                 counter[phase] = count
         return sums[len(places) :]
+
+    def add(self, forward: Mapping[Phase, int], backward: Mapping[Phase, int]) -> None:
+        """Count passes that a recorded program takes again, where no module is called."""
+        self.forward.update(forward)
+        self.backward.update(backward)
 
     def state_dict(self) -> dict[str, dict[str, int]]:
         """Passes by phase, forward and backward."""

@@ -1,106 +1,20 @@
-"""The numbers and figures that a run reports. Their names are an interface: charts and scripts ask for them."""
+"""The figures that a run leaves. Their names are an interface: charts and scripts ask for them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
-from tensordict import TensorDictBase
 
 from latent_rl.measuring import Election, solve, trace_deduction
 from latent_rl.reporting.analysis_figures import improvement
 from latent_rl.reporting.arc_figures import contact_sheet
 from latent_rl.reporting.curves import accuracy_against_passes, accuracy_by_step
 from latent_rl.reporting.deduction import trajectory
-from latent_rl.reporting.evaluation import shown_steps
 from latent_rl.reporting.style import save
-from latent_rl.storage import Evaluation, Spent, Summary, compute
+from latent_rl.storage import Evaluation
 from latent_rl.training import Run, build_deduction
-
-
-def training_metrics(batch: TensorDictBase, metrics: Mapping[str, Any], spent: Spent) -> dict[str, Any]:
-    """`train/…` and `passes/…` after an update.
-
-    `train/reward` and `train/violations` are means over the collected recursion steps, `train/solved` is the share of
-    solved puzzles among the episodes that ended in the batch (left out if none did), `train/episode_steps` their mean
-    length. `train/weights_age` is, of what workers have collected, how many updates ago their weights were those that
-    learn, once the batch is learned from.
-    """
-    values = {f"train/{name}": value for name, value in metrics.items()}
-    values["train/reward"] = batch["next", "reward"].mean()
-    values["train/violations"] = batch["next", "violations"].mean()
-    ended = batch["next", "done"].squeeze(-1)
-    if ended.any():
-        values["train/solved"] = batch["next", "solved"][ended].float().mean()
-        values["train/episode_steps"] = batch["next", "step"][ended].float().mean()
-    if "weights_of" in batch.keys():
-        values["train/weights_age"] = spent.updates - batch["weights_of"].float().mean()
-    values["train/seconds"] = spent.seconds
-    values["train/puzzles_seen"] = spent.puzzles
-    return {**values, **_passes(spent)}
-
-
-def evaluation_metrics(found: Evaluation, spent: Spent, baseline: int) -> dict[str, Any]:
-    """`eval/…`, `passes/…`, `savings/…` and, for every recursion step, `steps/…` after an evaluation on validation.
-
-    Args:
-        found: the evaluation.
-        spent: what training had cost by then.
-        baseline: network passes a puzzle of the schedule compared with.
-    """
-    return {
-        **_accuracies("eval", found),
-        **_passes(spent),
-        "passes/eval_per_puzzle": found.passes_per_puzzle,
-        "savings/vs_trm": baseline / found.passes_per_puzzle,
-        # A group of their own: the charts of `eval` stay few.
-        **{f"steps/exact_accuracy_{step:02d}": found.accuracy_by_step[step - 1] for step in shown_steps(found)},
-        **_dead_share(found),
-    }
-
-
-def _dead_share(found: Evaluation) -> dict[str, float]:
-    """The share of all recursion steps that were dead compute: step by step, the figures have it."""
-    if not found.dead_share_by_step:
-        return {}
-    dead = sum(share * active for share, active in zip(found.dead_share_by_step, found.active_by_step, strict=True))
-    return {"passes/dead_share": dead / sum(found.active_by_step)}
-
-
-def test_metrics(summary: Summary, found: Evaluation, election: Election | None = None) -> dict[str, Any]:
-    """`test/…` and `savings/…`, once, at the end of a run.
-
-    Args:
-        summary: what the run has come to.
-        found: the evaluation on all test puzzles.
-        election: the vote on the test inputs, if there was one.
-    """
-    stop, fair = summary.own_stop, summary.savings_vs_stopped_trm
-    pass_at = {} if election is None else election.pass_at
-    return {
-        **_accuracies("test", found),
-        **{f"test/{name.replace('@', '_at_')}": share for name, share in pass_at.items()},
-        "test/passes_per_puzzle": found.passes_per_puzzle,
-        "savings/vs_trm": summary.savings_vs_trm,
-        # Beside the accuracy of the other side: a ratio alone says nothing.
-        **(
-            {}
-            if fair is None
-            else {"savings/vs_stopped_trm": fair, "savings/stopped_trm_solved_rate": summary.baseline_stop.solved_rate}
-        ),
-        **(
-            {}
-            if stop is None
-            else {"test/own_stop_passes": stop.passes_per_puzzle, "test/own_stop_solved_rate": stop.solved_rate}
-        ),
-    }
-
-
-def _accuracies(group: str, found: Evaluation) -> dict[str, float]:
-    """Without the number of puzzles, whose chart is a flat line."""
-    return {f"{group}/{name}": value for name, value in found.accuracies.items() if name != "puzzles"}
 
 
 def result_figures(run: Run, found: Evaluation, election: Election | None) -> dict[str, Figure]:
@@ -141,12 +55,3 @@ def save_figures(figures: Mapping[str, Figure], run_dir: Path) -> list[Path]:
     for path, figure in zip(paths, figures.values(), strict=True):
         save(figure, path)
     return paths
-
-
-def _passes(spent: Spent) -> dict[str, float]:
-    return {
-        "passes/train_total": spent.passes,
-        "passes/train_per_puzzle": spent.passes / spent.puzzles,
-        "passes/train_with_gradient": spent.gradient_passes,
-        "passes/train_compute": compute(spent.passes, spent.gradient_passes),
-    }

@@ -68,11 +68,15 @@ class Collection:
                 # Late: a collector begins with a reset, and the episodes of `load_state_dict` must be there then.
                 self._batches = iter(self._collector())
             batch = next(self._batches)
-        self._finished += self._team.sum(batch["next", "done"].sum())
+        self.count(batch)
         return batch
 
+    def count(self, batch: TensorDictBase) -> None:
+        """Count the puzzles that are finished in a batch of collected steps."""
+        self._finished += self._team.sum(batch["next", "done"].sum())
+
     def _collector(self) -> Collector:
-        steps = 1 if self._config.mode == "fused" else self._config.steps_per_batch
+        steps = self._config.steps_per_batch if self._config.mode == "replay" else 1
         return Collector(
             self.environment,
             self._policy,

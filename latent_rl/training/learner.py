@@ -44,13 +44,20 @@ class Learner:
         heads: further modules with weights of their own that losses train, such as the return head.
         config: the optimizer's settings.
         team: updates along the mean of its gradients, so that all of it has the same weights.
+        recorded: whether a recorded program takes the steps, which reads a learning rate that changes from a tensor.
 
     Attributes:
         updates: optimizer steps so far.
     """
 
     def __init__(
-        self, reasoner: RecursiveReasoner, heads: Sequence[nn.Module], config: OptimizerConfig, team: Team = ALONE
+        self,
+        reasoner: RecursiveReasoner,
+        heads: Sequence[nn.Module],
+        config: OptimizerConfig,
+        team: Team = ALONE,
+        *,
+        recorded: bool = False,
     ) -> None:
         self.team = team
         self.reasoner = reasoner
@@ -58,7 +65,7 @@ class Learner:
         self.clip_norm = config.clip_norm
         self.ema_decay = config.ema_decay
         self.averaged = AveragedModel(reasoner)
-        self.optimizers = build_optimizers(reasoner, self.heads, config)
+        self.optimizers = build_optimizers(reasoner, self.heads, config, recorded)
         warmup = max(1, config.warmup_updates)
         self.schedules = [
             torch.optim.lr_scheduler.LambdaLR(optimizer, lambda update: min(1.0, (update + 1) / warmup))
@@ -70,19 +77,29 @@ class Learner:
 
     def step(self, loss: Tensor) -> dict[str, Tensor]:
         """One optimizer step along the gradient of a scalar; returns `gradient_norm`, before it was clipped."""
+        norm = self.descend(loss)
+        self.advance()
+        return {"gradient_norm": norm}
+
+    def descend(self, loss: Tensor) -> Tensor:
+        """The part of `step` that happens on the device; returns the norm of the gradient, before it was clipped."""
         loss.backward()
         self.team.average_gradients(self.parameters)
         if self.reasoner.embed_puzzle is not None:
             self.reasoner.embed_puzzle.share_gradients(self.team)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.clip_norm)
-        for optimizer, schedule in zip(self.optimizers, self.schedules, strict=True):
+        for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-            schedule.step()
         self.average()
-        self.updates += 1
         self._last_norm = norm
-        return {"gradient_norm": norm}
+        return norm
+
+    def advance(self) -> None:
+        """The part of `step` that the device knows nothing of: the update counts, and the learning rate moves on."""
+        for schedule in self.schedules:
+            schedule.step()
+        self.updates += 1
 
     @torch.no_grad()
     def average(self) -> None:
@@ -148,7 +165,7 @@ def _load_moments(optimizer: torch.optim.Optimizer, saved: Mapping[str, Any]) ->
 
 
 def build_optimizers(
-    reasoner: RecursiveReasoner, heads: nn.Module, config: OptimizerConfig
+    reasoner: RecursiveReasoner, heads: nn.Module, config: OptimizerConfig, recorded: bool = False
 ) -> list[torch.optim.Optimizer]:
     """AdamW over everything, or Muon over the matrices of the shared network and AdamW over the rest.
 
@@ -164,9 +181,19 @@ def build_optimizers(
         chosen = {id(matrix) for matrix in matrices}
         adamw_parameters = [parameter for parameter in adamw_parameters if id(parameter) not in chosen]
         optimizers.append(torch.optim.Muon(matrices, lr=config.muon_lr, weight_decay=config.weight_decay))
+    lr: float | Tensor = config.lr
+    if recorded:
+        # What the fused kernels read: of a GPU single, of a CPU double, which is what a number of Python's is.
+        device = reasoner.initial_y.device
+        lr = torch.tensor(lr, dtype=torch.float64 if device.type == "cpu" else torch.float32, device=device)
     optimizers.append(
         torch.optim.AdamW(
-            adamw_parameters, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay, fused=True
+            adamw_parameters,
+            lr=lr,
+            betas=config.betas,
+            weight_decay=config.weight_decay,
+            fused=True,
+            capturable=recorded,
         )
     )
     if reasoner.embed_puzzle is not None:

@@ -52,15 +52,14 @@ def choose_device(name: str) -> torch.device:
     if name in ("auto", "cuda") and world_size() > 1 and torch.cuda.is_available():
         name = f"cuda:{local_rank()}"
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
-        device = torch.device(name)
-        torch.empty(1, device=device).item()  # which `meta` cannot give
+        there = torch.empty(1, device=torch.device(name))
+        there.item()  # which `meta` cannot give
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(f"device {name!r} is not available here: {str(error).splitlines()[0]}") from None
-    return device
+    # With its number, as tensors name it: where the two differ, tensordict takes it for a transfer and waits.
+    return there.device
 
 
 def build_puzzle(config: Config) -> Puzzle:

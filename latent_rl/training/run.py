@@ -25,6 +25,7 @@ from latent_rl.envs import Puzzle
 from latent_rl.errors import UserError
 from latent_rl.measuring import Ledger
 from latent_rl.storage import History, Spent, load_weights
+from latent_rl.training.captured import CapturedUpdate
 from latent_rl.training.collection import Collection
 from latent_rl.training.experience import Experience, FusedExperience, ReplayExperience
 from latent_rl.training.halting import ConcurrentHalting, NoHalting
@@ -75,6 +76,7 @@ class Run:
         loss_weights: how much each loss counts.
         learner: gradient, optimizer and averaged weights.
         halting: learns when to stop, or does nothing.
+        captured: takes the place of collecting and updating, where both are one fixed program.
         memory: of the best sampled answers, if they are remembered.
         ledger: counts the network passes.
         clock: counts the seconds of training.
@@ -98,6 +100,7 @@ class Run:
     clock: Clock
     history: History
     notes: tuple[str, ...] = ()
+    captured: CapturedUpdate | None = None
     team: Team = ALONE
 
     def share_counts(self, interruption: Interruption | None = None) -> None:
@@ -181,7 +184,7 @@ def assemble(config: Config, init: Path | None = None, team: Team = ALONE) -> Ru
         # Before anything is made from the reasoner: its average, and the environment's initial latents.
         load_weights(reasoner, init)
     halting_policy = build_halting_policy(config, reasoner) if config.halting.rule == "learned" else None
-    graph = StepGraph() if config.collector.mode == "fused" else None
+    graph = StepGraph() if config.collector.mode != "replay" else None
     answers = build_answers(config, puzzle)
     policy = build_policy(config, puzzle, reasoner, halting_policy, answers, graph)
     environment = None
@@ -189,7 +192,11 @@ def assemble(config: Config, init: Path | None = None, team: Team = ALONE) -> Ru
         environment = build_environment(share, puzzle, reasoner, team)
         environment.set_seed(config.seed)
     losses, weights = build_losses(config, reasoner, answers)
-    learner = Learner(reasoner, [head for loss in losses.values() for head in loss.heads], config.optimizer, team)
+    heads = [head for loss in losses.values() for head in loss.heads]
+    is_captured = config.collector.mode == "captured" and team.world_size == 1
+    if config.collector.mode == "captured" and not is_captured:
+        notes = [*notes, "collector.mode=captured: several processes are not recorded, and train as fused does"]
+    learner = Learner(reasoner, heads, config.optimizer, team, recorded=is_captured)
     halting: ConcurrentHalting | NoHalting = NoHalting()
     if halting_policy is not None:
         halting = ConcurrentHalting(
@@ -218,13 +225,18 @@ def assemble(config: Config, init: Path | None = None, team: Team = ALONE) -> Ru
         collection = WorkerCollection(maker, policy, config.collector, ledger, config.seed)
     else:
         collection = Collection(environment, policy, share.collector, ledger, team)
+    experience = _experience(share, policy, puzzle, graph, losses, memory, learner.averaged_reasoner, team)
+    captured = None
+    if is_captured:
+        captured = CapturedUpdate(collection, policy, experience, losses, weights, learner, ledger)
     return Run(
         config=config,
         puzzle=puzzle,
         reasoner=reasoner,
         policy=policy,
         collection=collection,
-        experience=_experience(share, policy, puzzle, graph, losses, memory, learner.averaged_reasoner, team),
+        experience=experience,
+        captured=captured,
         losses=losses,
         loss_weights=weights,
         learner=learner,

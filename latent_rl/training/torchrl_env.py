@@ -47,6 +47,11 @@ class LatentRecursionTorchEnv(EnvBase):
         """The environment itself, which holds the running episodes."""
         return self._env
 
+    def observe(self) -> TensorDict:
+        """The running episodes, as a reset that begins none would give them."""
+        episodes = self._env.episodes
+        return self._running(episodes.observation, episodes.info)
+
     def maybe_reset(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Start new episodes in the rows of `tensordict` (a result of `step_mdp`) that are done.
 
@@ -75,7 +80,9 @@ class LatentRecursionTorchEnv(EnvBase):
         self.reset(seed=seed)
 
     def _begin(self, **kwargs: Any) -> TensorDict:
-        observation, info = self._env.reset(**kwargs)
+        return self._running(*self._env.reset(**kwargs))
+
+    def _running(self, observation: dict[str, torch.Tensor], info: dict[str, torch.Tensor]) -> TensorDict:
         running = torch.zeros(self.batch_size, dtype=torch.bool, device=self.device)
         flags = dict.fromkeys(("terminated", "truncated", "done"), running)
         return self._tensordict({**observation, **info}, flags)

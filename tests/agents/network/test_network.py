@@ -42,7 +42,7 @@ def test_shapes_passes_and_rows(changes):
         alone = take_step(reasoner, batch[row : row + 1])
         for together, single in zip(output, alone, strict=True):
             # Kernels choose their order of summation by the batch size.
-            torch.testing.assert_close(together[row : row + 1], single, rtol=0, atol=5e-5)
+            torch.testing.assert_close(together[row : row + 1], single, rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize("changes", [VARIANTS["attention"], VARIANTS["mlp"]], ids=["attention", "mlp"])

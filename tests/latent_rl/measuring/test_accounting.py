@@ -32,6 +32,7 @@ MODES = {
     "fused": [],
     "trm": ["scheme=trm", "network.cycles=2", "network.inner_updates=1", "env.max_steps=3"],
     "dis": ["scheme=dis"],
+    "captured": ["collector.mode=captured"],
     "replay": ["collector.mode=replay", "collector.steps_per_batch=3", "collector.minibatch_size=12"],
     "replay-return": [
         "collector={mode: replay, steps_per_batch: 4, minibatch_size: 10, epochs: 2}",

@@ -19,7 +19,8 @@ from latent_rl.measuring.evaluation import evaluate
 from latent_rl.measuring.ledger import Ledger
 from latent_rl.reporting.analysis import findings, report
 from latent_rl.reporting.analysis_figures import calibration, improvement
-from latent_rl.reporting.run_results import evaluation_metrics, result_figures
+from latent_rl.reporting.metrics import evaluation_metrics
+from latent_rl.reporting.run_results import result_figures
 from latent_rl.storage.checkpoint import load_model
 from latent_rl.train import measure
 from latent_rl.training import assemble

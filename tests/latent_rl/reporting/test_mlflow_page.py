@@ -8,9 +8,9 @@ import mlflow
 from mlflow import MlflowClient
 
 from latent_rl.config.schema import Config
+from latent_rl.reporting.metrics import evaluation_metrics
 from latent_rl.reporting.mlflow_page import VIEW_TAG
 from latent_rl.reporting.mlflow_run import Tracker
-from latent_rl.reporting.run_results import evaluation_metrics
 from latent_rl.storage import Evaluation, Spent
 
 

@@ -79,6 +79,16 @@ def test_a_fused_update_does_not_wait(watch: Watch, settings: list[str]) -> None
     assert run.learner.updates == 3
 
 
+def test_neither_does_a_captured_one(watch: Watch) -> None:
+    run = assemble(load_config("sudoku-4x4", [*SMALL, "env.max_steps=2", "collector.mode=captured"]))
+    for _ in range(2):
+        run.captured()
+    with watch:
+        run.captured()
+    assert not watch.waits
+    assert run.learner.updates == 3
+
+
 def test_the_watch_sees_what_an_update_would_wait_for(watch: Watch) -> None:
     run = assemble(load_config("sudoku-4x4", [*SMALL, "env.max_steps=2"]))
     learn(run, 1)

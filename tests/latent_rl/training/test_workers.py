@@ -13,7 +13,7 @@ from tensordict import TensorDict
 
 from latent_rl.config import load_config
 from latent_rl.errors import UserError
-from latent_rl.reporting.run_results import training_metrics
+from latent_rl.reporting.metrics import training_metrics
 from latent_rl.train import main
 from latent_rl.training import assemble
 
