@@ -174,3 +174,20 @@ def test_what_cannot_be_learned_is_refused(
 
     line = Program(main).mistake(capsys, *settings, "tracking.enabled=false")
     assert re.search(message, line) and not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "settings", "said"),
+    [
+        ("exit", [], True),
+        ("exit", ["answers.cross_entropy=stablemax", "loss.terms.policy.cross_entropy=stablemax"], False),
+        ("pi", [], False),
+    ],
+)
+def test_logits_that_are_read_otherwise_than_they_were_taught_are_said_to_be(
+    scheme: str, settings: list[str], said: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained("teacher", "pi", updates=1)
+    capsys.readouterr()
+    trained("pupil", scheme, *settings, "--init", "runs/teacher", updates=1)
+    assert ("sampled by softmax from logits that were taught with stablemax" in capsys.readouterr().err) == said
