@@ -28,6 +28,16 @@ def _learns_without_worth(config: Config) -> bool:
     return _learns_without_reward(config) and config.answers.group is None
 
 
+def _only_compares(config: Config) -> bool:
+    """Answers are ranked by what they are worth, and how much more a solved one is worth changes no rank."""
+    return (
+        config.answers.group is not None
+        and config.env.reward.violation_cost > 0
+        and not config.loss.weight("answer")
+        and _learns_without_reward(config)
+    )
+
+
 def _learns_without_search(config: Config) -> bool:
     # What a plug-in reads is not known here.
     policy = config.loss.terms.get("policy")
@@ -46,6 +56,7 @@ _IDLE = (
         _Idle(f"env.reward.{key}", _learns_without_worth, "no scheme but pi-halt, grpo and exit learns from reward")
         for key in ("solve_bonus", "violation_cost")
     ),
+    _Idle("env.reward.solve_bonus", _only_compares, "with a violation_cost, a solved answer is the best at any bonus"),
     *(
         _Idle(f"answers.{key}", lambda config: config.answers.group is None, "no answers are sampled (answers.group)")
         for key in ("temperature", "cross_entropy", "act", "memory")

@@ -199,20 +199,24 @@ def _check_weights(make: Callable[[], nn.Module], weights: Mapping[str, Tensor])
     _refuse_infinite(None, weights)
 
 
-def load_weights(reasoner: RecursiveReasoner, path: Path) -> None:
+def load_weights(reasoner: RecursiveReasoner, path: Path) -> Config | None:
     """Give a reasoner the weights of a checkpoint, ours or official, as a starting point for training.
+
+    Returns:
+        the configuration that they were trained under; None of an official checkpoint.
 
     Raises:
         UserError: as `load_model`, or if the weights are not those of such a reasoner; the message names the first
             setting that differs, or the first tensor that does not fit, with both shapes.
     """
     file = find_model(Path(path))
-    content = _load(file, "cpu")
+    content, config = _load(file, "cpu"), None
     if is_official(content):
         _refuse_infinite(file, content)
         weights = official_weights(content)
     else:
-        other = load_model(file).reasoner
+        model = load_model(file)
+        other, config = model.reasoner, model.config
         for name in SHAPING:
             there, here = getattr(other.config, name), getattr(reasoner.config, name)
             if there != here:
@@ -229,6 +233,7 @@ def load_weights(reasoner: RecursiveReasoner, path: Path) -> None:
                 f"{_shape(wanted)} here; set network.* to its values"
             )
     load_compact_state(reasoner, weights)
+    return config
 
 
 def _refuse_infinite(file: Path | None, weights: Mapping[str, Tensor]) -> None:

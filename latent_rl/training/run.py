@@ -182,7 +182,7 @@ def assemble(config: Config, init: Path | None = None, team: Team = ALONE) -> Ru
     reasoner = build_reasoner(config, puzzle, device)
     if init is not None:
         # Before anything is made from the reasoner: its average, and the environment's initial latents.
-        load_weights(reasoner, init)
+        notes += _read_otherwise(config, load_weights(reasoner, init))
     halting_policy = build_halting_policy(config, reasoner) if config.halting.rule == "learned" else None
     graph = StepGraph() if config.collector.mode != "replay" else None
     answers = build_answers(config, puzzle)
@@ -259,6 +259,25 @@ def _check_workers(config: Config, device: torch.device, team: Team) -> None:
         raise UserError(f"collector.workers collect on the CPU, not on {device.type}: device=cpu")
     if config.compile:
         raise UserError("collector.workers: a compiled network cannot be sent to other processes: compile=false")
+
+
+def _read_otherwise(config: Config, taught: Config | None) -> list[str]:
+    """A line for people if answers are sampled from logits in another way than they were taught in.
+
+    Args:
+        config: of the run.
+        taught: the run that its first weights come from; None for the official code, which knows stablemax alone.
+    """
+    term = None if taught is None else taught.loss.terms.get("policy")
+    was = "stablemax" if taught is None else None if term is None else term.options.get("cross_entropy")
+    now = config.answers.cross_entropy
+    if config.answers.group is None or was in (None, now):
+        return []
+    settings = [f"answers.cross_entropy={was}"]
+    if config.loss.weight("policy"):
+        settings.append(f"loss.terms.policy.cross_entropy={was}")
+    read = f"{' '.join(settings)} reads them as they were"
+    return [f"answers are sampled by {now} from logits that were taught with {was}: {read}"]
 
 
 def _experience(

@@ -28,10 +28,10 @@ def blanks(inputs: Tensor) -> Tensor:
     return inputs == BLANK
 
 
-def reasoner(cells: int = 4) -> RecursiveReasoner:
+def reasoner(cells: int = 4, **shape: int) -> RecursiveReasoner:
     torch.manual_seed(0)
     return RecursiveReasoner(
-        ReasonerConfig(vocab_size=TOKENS, seq_len=cells, width=8, heads=2, layers=1, multiple_of=8)
+        ReasonerConfig(vocab_size=TOKENS, seq_len=cells, width=8, heads=2, layers=1, multiple_of=8, **shape)
     )
 
 
@@ -141,6 +141,53 @@ def test_the_gradient_is_that_of_the_expected_worth():
     wanted = -slope / expected(logits)[1] / 2
     torch.testing.assert_close(graph.grad.double(), wanted, atol=0.003, rtol=0)
     assert wanted.abs().max() > 0.05
+
+
+def test_the_gradient_of_a_network_is_that_of_the_expected_worth():
+    """Along directions in the space of all weights of a tiny network, through its recursion step."""
+    # Of several cycles only the last carries a gradient.
+    network = reasoner(2, cycles=1, inner_updates=2)
+    inputs, nothing = torch.full((1, 2), BLANK), torch.zeros(1, dtype=torch.int64)
+    policy = AnswerPolicy(blanks, group=400_000)
+    table = torch.randn(TOKENS, TOKENS, generator=torch.Generator().manual_seed(2))
+    pairs = torch.tensor(list(itertools.product(range(1, TOKENS), repeat=2)))
+
+    def logits() -> Tensor:
+        return network.step(inputs, nothing, *network.initial_latents(1), nothing).logits
+
+    def worth(answers: Tensor) -> Tensor:
+        return table[answers[:, 0], answers[:, 1]]
+
+    @torch.no_grad()
+    def expected(shift: list[Tensor] | None = None) -> tuple[float, float]:
+        """Mean and standard deviation of what answers are worth, with all weights shifted."""
+        for weight, by in zip(weights, shift or [], strict=False):
+            weight += by
+        probability = policy.log_probs(logits())[0].double().exp()
+        for weight, by in zip(weights, shift or [], strict=False):
+            weight -= by
+        likely, found = probability[0, pairs[:, 0]] * probability[1, pairs[:, 1]], worth(pairs).double()
+        mean = (likely * found).sum()
+        return float(mean), float((likely * (found - mean) ** 2).sum() ** 0.5)
+
+    torch.manual_seed(0)
+    AnswerPolicyLoss(network, policy, entropy=0.0)(judged(logits(), inputs, worth, policy))["loss_answer"].backward()
+    weights = [weight for weight in network.parameters() if weight.grad is not None]
+    uphill = [_of_length_one(weight.grad) for weight in weights]
+    assert len(weights) > 5
+    for _ in range(3):
+        # Partly along the gradient: across it there would be nothing to compare but chance.
+        along = [way + _of_length_one(torch.randn_like(way)) for way in uphill]
+        step = 3e-3
+        ends = [expected([sign * step * way for way in along])[0] for sign in (1, -1)]
+        slope = (ends[0] - ends[1]) / (2 * step)
+        ours = sum(float((weight.grad * way).sum()) for weight, way in zip(weights, along, strict=True))
+        # An action is a cell: the objective is the mean over two of them, and advantages are in standard deviations.
+        assert ours == pytest.approx(-slope / expected()[1] / 2, rel=0.03) and abs(ours) > 0.05
+
+
+def _of_length_one(values: Tensor) -> Tensor:
+    return values / values.norm().clamp(min=1e-9)
 
 
 @pytest.mark.parametrize("way", ["grpo", "grpo, critic", "exit"])

@@ -54,14 +54,27 @@ def test_the_answer_keys_may_hold_anything(scheme: str) -> None:
     assert same_weights(honest, garbled)
 
 
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("setting", ["env.reward.violation_cost=0", "env.reward.solve_bonus=50"])
-def test_another_reward_gives_another_policy(scheme: str, setting: str) -> None:
-    if scheme == "exit" and "bonus" in setting:
-        pytest.skip("a solved answer is the best of its group at any bonus")
-    # With cheap answers to two letters, some of a group are right from the start.
-    easy = ["env.options={train: 14, test: 5, length: 2}", "network.mixer=mlp", "network.positions=none"]
-    assert not same_weights(trained("a", scheme, *easy), trained("b", scheme, *easy, setting))
+# Of two letters, some answers of a group are right from the start.
+EASY = ["env.options={train: 14, test: 5, length: 2}", "network.mixer=mlp", "network.positions=none"]
+
+
+@pytest.mark.parametrize(
+    ("scheme", "setting", "changes"),
+    [
+        ("exit", "env.reward.violation_cost=0", True),
+        ("grpo", "env.reward.violation_cost=0", True),
+        ("grpo", "env.reward.solve_bonus=50", True),
+        # The search only compares: a solved answer is the best of its group at any bonus, and the user is told so.
+        ("exit", "env.reward.solve_bonus=50", False),
+    ],
+)
+def test_another_reward_gives_another_policy(
+    scheme: str, setting: str, changes: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = trained("a", scheme, *EASY)
+    capsys.readouterr()
+    assert same_weights(plain, trained("b", scheme, *EASY, setting)) == (not changes)
+    assert ("changes nothing in this training" in capsys.readouterr().err) == (not changes)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -71,6 +84,15 @@ def test_a_run_that_was_stopped_ends_in_the_same_weights(scheme: str, mode: str)
     trained("parts", scheme, f"collector.mode={mode}", updates=6)
     main(["--resume", "runs/parts", "budget.updates=12"])
     assert same_weights(whole, weights(Path("runs/parts")))
+
+
+def test_the_critic_of_the_advantage_goes_on_where_it_was() -> None:
+    critic = "loss.terms.answer.advantage=critic"
+    whole = trained("whole", "grpo", critic, updates=8)
+    trained("parts", "grpo", critic, updates=4)
+    main(["--resume", "runs/parts", "budget.updates=8"])
+    assert same_weights(whole, weights(Path("runs/parts")))
+    assert not same_weights(whole, trained("group", "grpo", updates=8))
 
 
 def test_what_was_found_is_not_lost_by_a_stop() -> None:
@@ -152,3 +174,20 @@ def test_what_cannot_be_learned_is_refused(
 
     line = Program(main).mistake(capsys, *settings, "tracking.enabled=false")
     assert re.search(message, line) and not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "settings", "said"),
+    [
+        ("exit", [], True),
+        ("exit", ["answers.cross_entropy=stablemax", "loss.terms.policy.cross_entropy=stablemax"], False),
+        ("pi", [], False),
+    ],
+)
+def test_logits_that_are_read_otherwise_than_they_were_taught_are_said_to_be(
+    scheme: str, settings: list[str], said: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained("teacher", "pi", updates=1)
+    capsys.readouterr()
+    trained("pupil", scheme, *settings, "--init", "runs/teacher", updates=1)
+    assert ("sampled by softmax from logits that were taught with stablemax" in capsys.readouterr().err) == said

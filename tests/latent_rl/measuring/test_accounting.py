@@ -94,7 +94,7 @@ def test_rows_that_stop_early(rows: Rows) -> None:
     assert run.ledger.train_passes == rows.counted == 8 * 2 * 2
 
 
-@pytest.mark.parametrize("mode", ["fused", "trm", "replay-return", "pi-halt"])
+@pytest.mark.parametrize("mode", ["fused", "trm", "replay-return", "pi-halt", "exit", "grpo-kl"])
 def test_a_run_that_is_saved_and_restored(rows: Rows, mode: str) -> None:
     run_dir = Path("runs/run")
     for updates in (6, 14):
