@@ -194,7 +194,7 @@ def finish(run: Run, run_dir: Path, tracker: NullTracker, progress: Progress, un
     from latent_rl.measuring import hold_vote
     from latent_rl.reporting.metrics import test_metrics
     from latent_rl.reporting.run_results import result_figures, save_figures
-    from latent_rl.reporting.summary import description
+    from latent_rl.reporting.summary import description, headline
     from latent_rl.storage import PENDING_FILE, write_text
 
     saved, first = not unwritten, run.team.is_first
@@ -220,7 +220,7 @@ def finish(run: Run, run_dir: Path, tracker: NullTracker, progress: Progress, un
         for path in save_figures(result_figures(run, evaluation, election), run_dir):
             tracker.artifact(path, "figures")
     if saved:
-        tracker.model(model_file, run.puzzle, description(summary))
+        tracker.model(model_file, run.puzzle, headline(summary))
     if unwritten:
         more = f" (and {len(unwritten) - 1} more)" if len(unwritten) > 1 else ""
         raise NotAllWrittenError(f"trained and measured, but {unwritten[0]}{more}", summary)

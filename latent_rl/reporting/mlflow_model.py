@@ -119,7 +119,7 @@ def log_model(checkpoint: Path, puzzle: Puzzle, register: str | None = None, abo
         puzzle: gives the example that is kept beside the model.
         register: name in the model registry; the model becomes its newest version, and the first version gets the alias
             `CHAMPION`. Nothing moves the alias afterwards: which version serves is for people to say.
-        about: describes that version, in Markdown.
+        about: describes that version.
     """
     example = as_line(puzzle, puzzle.instances("test").inputs[0])
     # Given here because MLflow would otherwise import the model in another process to find out.

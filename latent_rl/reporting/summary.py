@@ -75,6 +75,14 @@ def description(summary: Summary) -> str:
     )
 
 
+def headline(summary: Summary) -> str:
+    """One line, for a version in a model registry, whose lists show its beginning."""
+    return (
+        f"{summary.solved_rate:.1%} solved, {summary.eval_passes_per_puzzle:,.4g} passes a puzzle "
+        f"({summary.puzzle}, scheme {summary.scheme}, seed {summary.seed})"
+    )
+
+
 def stop_in_words(stop: OwnStop) -> str:
     """`21 (after 1 step, 99.8% solved)`."""
     return f"{stop.passes_per_puzzle:,.4g} ({stop.way}, {stop.solved_rate:.1%} solved)"

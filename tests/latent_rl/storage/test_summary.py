@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from latent_rl.errors import UserError
-from latent_rl.reporting.summary import description, next_steps, show, table
+from latent_rl.reporting.summary import description, headline, next_steps, show, table
 from latent_rl.storage import Evaluation, Milestone, Spent, Summary, compute
 
 FIELDS = """puzzle scheme seed device parameters updates puzzles_seen train_seconds eval_puzzles exact_accuracy
@@ -105,3 +105,7 @@ def test_the_description_begins_with_the_saving_and_the_accuracy_and_shows_pictu
     )
     assert "| savings against TRM's schedule | 56.0x fewer than 336, at 90.0% exact |" in lines
     assert lines[-1].startswith('<img src="get-artifact?run_uuid=abc&path=figures/trajectory.png"')
+
+
+def test_a_registered_version_says_first_what_it_solves_and_costs(summary) -> None:
+    assert headline(summary) == "91.0% solved, 6 passes a puzzle (sudoku-4x4, scheme dis, seed 3)"
