@@ -29,6 +29,7 @@ Tiny recursive reasoners, trained as reinforcement-learning agents with every ne
 | `eval/…` | on validation puzzles, during training |
 | `passes/…` | network passes: of training so far, and a puzzle at evaluation |
 | `steps/…` | accuracy after each recursion step |
+| `throughput/…` | puzzles, steps and passes a second of training |
 | `train/…` | losses and what was collected |
 """
 """Folded, MLflow shows its first line."""
@@ -46,7 +47,7 @@ COLUMNS = {
 }
 """Columns of the table of runs, from the left, and their widths in pixels."""
 
-FIRST, OTHERS = "Passes saved, at which accuracy", ("eval", "savings", "test", "passes", "steps", "train")
+FIRST, OTHERS = "Passes saved, at which accuracy", ("eval", "savings", "test", "passes", "steps", "throughput", "train")
 OPEN = ("eval",)
 """Sections of charts: ours, MLflow's own (one for each group of metrics) in this order, and which of those are open."""
 
