@@ -17,14 +17,13 @@ DESCRIPTION_TAG = "mlflow.note.content"
 """Where MLflow keeps the description of a run or an experiment."""
 
 DESCRIPTION = """\
-**How many passes were saved, at which accuracy:** read `savings/vs_trm` (times fewer network passes a puzzle than \
-TRM's schedule) beside `test/solved_rate`. Neither means anything without the other.
+**How many passes were saved, at which accuracy:** `savings/vs_trm`, and `test/solved_rate` beside it.
 
 Tiny recursive reasoners, trained as reinforcement-learning agents with every network pass counted.
 
 | metrics | what |
 | --- | --- |
-| `savings/…` | passes of TRM's schedule, or of a TRM that stops by itself, to those spent here |
+| `savings/…` | times fewer passes a puzzle than TRM's schedule, or than a TRM that stops by itself |
 | `test/…` | on test puzzles, once, at the end |
 | `eval/…` | on validation puzzles, during training |
 | `passes/…` | network passes: of training so far, and a puzzle at evaluation |
@@ -81,6 +80,14 @@ def _view() -> dict[str, object]:
             **_chart("SCATTER", "passes-solved"),
             "xaxis": {"key": "test/passes_per_puzzle", "type": "METRIC"},
             "yaxis": {"key": "test/solved_rate", "type": "METRIC"},
+        },
+        {
+            **_chart("DIFFERENCE", "settings"),
+            "chartName": "Settings in which these runs differ",
+            "compareGroups": ["Parameters"],
+            "showDifferencesOnly": True,
+            "showChangeFromBaseline": False,
+            "baselineColumnUuid": "",
         },
     ]
     sections = [{"uuid": FIRST, "name": FIRST, "display": True, "isReordered": True}]

@@ -97,14 +97,14 @@ def test_compute_counts_a_backward_pass_twice():
     assert Milestone(1, 1.0, 100, None, "validation").train_compute is None
 
 
-def test_the_description_begins_with_the_saving_and_the_accuracy_and_shows_pictures(summary) -> None:
+def test_the_description_begins_with_the_saving_and_the_accuracy_and_shows_a_picture(summary) -> None:
     lines = description(summary).splitlines()
     assert lines[0] == (
         "**56.0x fewer network passes** than TRM's schedule (6 a puzzle instead of 336), **91.0% solved**: "
         "scheme `dis` on sudoku-4x4, seed 3."
     )
     assert "| savings against TRM's schedule | 56.0x fewer than 336, at 90.0% exact |" in lines
-    assert lines[-1].startswith('<img src="get-artifact?run_uuid=abc&path=figures/trajectory.png"')
+    assert lines[-1].endswith("(get-artifact?run_uuid=abc&path=figures/accuracy_by_step.png)")
 
 
 def test_a_registered_version_says_first_what_it_solves_and_costs(summary) -> None:
