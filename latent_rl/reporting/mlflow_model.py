@@ -17,6 +17,7 @@ from typing import Any
 import mlflow
 import pandas as pd
 import torch
+from mlflow import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, ParamSchema, ParamSpec, Schema
 
@@ -76,12 +77,12 @@ class PuzzleSolver(mlflow.pyfunc.PythonModel):
             it came to none within its steps.
 
         Raises:
-            PuzzleError: if a text is no puzzle of this kind; the message says which.
+            MlflowException: if a text is no puzzle of this kind; the message, which a server passes on, says which.
         """
         trained, puzzle, config = self._trained, self._puzzle, self._trained.config
         steps = int((params or {}).get("steps") or config.evaluation_steps)
         if steps < 1:
-            raise PuzzleError(f"steps must be at least 1, got {steps}")
+            raise MlflowException.invalid_parameter_value(f"steps must be at least 1, got {steps}")
         boards = [self._read(text, row) for row, text in enumerate(model_input["puzzle"])]
         if not boards:
             return pd.DataFrame(columns=SIGNATURE.outputs.input_names(), index=model_input.index)
@@ -107,7 +108,7 @@ class PuzzleSolver(mlflow.pyfunc.PythonModel):
             if len(boards) != 1:
                 raise PuzzleError(f"expected one puzzle a row, got {len(boards)}")
         except PuzzleError as error:
-            raise PuzzleError(f"row {row}: {error}") from None
+            raise MlflowException.invalid_parameter_value(f"row {row}: {error}") from None
         return boards[0]
 
 

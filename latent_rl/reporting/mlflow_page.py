@@ -81,14 +81,6 @@ def _view() -> dict[str, object]:
             "xaxis": {"key": "test/passes_per_puzzle", "type": "METRIC"},
             "yaxis": {"key": "test/solved_rate", "type": "METRIC"},
         },
-        {
-            **_chart("DIFFERENCE", "settings"),
-            "chartName": "Settings in which these runs differ",
-            "compareGroups": ["Parameters"],
-            "showDifferencesOnly": True,
-            "showChangeFromBaseline": False,
-            "baselineColumnUuid": "",
-        },
     ]
     sections = [{"uuid": FIRST, "name": FIRST, "display": True, "isReordered": True}]
     sections += [{"uuid": name, "name": name, "display": name in OPEN, "isReordered": False} for name in OTHERS]
