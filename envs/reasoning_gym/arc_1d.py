@@ -59,7 +59,7 @@ class Arc1D(Board):
         """False: whether an answer is right, only the key tells."""
         return torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
 
-    def _read(self, item: Mapping[str, Any]) -> items.Board:
+    def _read(self, item: Mapping[str, Any]) -> items.Pair:
         metadata = item["metadata"]
         shown = [row for pair in metadata["train_examples"] for row in (pair["input"], pair["output"])]
         test = metadata["test_example"]

@@ -81,7 +81,7 @@ class Futoshiki(Board):
             wrong = wrong + missing(lines, BLANK + 1, BLANK + self.size).sum(-1) + disobeyed.sum((-2, -1))
         return wrong.float()
 
-    def _read(self, item: Mapping[str, Any]) -> items.Board:
+    def _read(self, item: Mapping[str, Any]) -> items.Pair:
         metadata = item["metadata"]
         between = {}
         for row, column, below, right, sign in metadata["constraints"]:

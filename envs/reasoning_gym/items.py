@@ -12,10 +12,10 @@ import torch
 from latent_rl.envs.puzzle import Instances, PuzzleError, Split
 from latent_rl.envs.sources import Generated
 
-Board = tuple[Sequence[int], Sequence[int]]
+Pair = tuple[Sequence[int], Sequence[int]]
 """An item as tokens, inputs and solution, `L` each."""
 
-Read = Callable[[Mapping[str, Any]], Board | None]
+Read = Callable[[Mapping[str, Any]], Pair | None]
 """From an item of reasoning-gym to its board; None for an item that is not wanted."""
 
 _FIRST: dict[Split, int] = {"test": 0, "train": 1 << 30, "validation": 1 << 31}
@@ -114,7 +114,7 @@ def _draw(
     except (AssertionError, TypeError, ValueError) as error:
         raise PuzzleError(f"{name}: {error}") from error
     seen = set() if known is None else {tuple(row) for row in known.inputs.tolist()}
-    boards: list[Board] = []
+    boards: list[Pair] = []
     drawn = new = 0
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:

@@ -75,7 +75,7 @@ class BinaryMatrix(_Matrix):
         right = torch.where(self.rows(inputs) == zero, 0, nearest.amin(0) + 1)
         return (distances != right).flatten(1)
 
-    def _read(self, item: Mapping[str, Any]) -> items.Board:
+    def _read(self, item: Mapping[str, Any]) -> items.Pair:
         metadata = item["metadata"]
         matrix, distances = (sum(metadata[name], []) for name in ("matrix", "solution"))
         question = "".join("." if cell else "0" for cell in matrix)
@@ -137,7 +137,7 @@ class RotateMatrix(_Matrix):
         free[:, -self.grid_shape[1] :] = False
         return free
 
-    def _read(self, item: Mapping[str, Any]) -> items.Board:
+    def _read(self, item: Mapping[str, Any]) -> items.Pair:
         metadata = item["metadata"]
         clue = str(metadata["num_rotations"] % 4).ljust(self.grid_shape[1], "+")
         question, answer = (
@@ -199,7 +199,7 @@ class GameOfLife(_Matrix):
         """All cells, bool `[B, L]`."""
         return torch.ones_like(inputs, dtype=torch.bool)
 
-    def _read(self, item: Mapping[str, Any]) -> items.Board:
+    def _read(self, item: Mapping[str, Any]) -> items.Pair:
         # The board itself stands in the question alone, as rows of a JSON list behind a sentence with another one.
         question = item["question"].rsplit("\n\n", 1)[1]
         return tuple(self.encode("".join(c for c in text if c in "01")) for text in (question, item["answer"]))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from latent_rl.envs.options import Count, Seed
-from latent_rl.envs.reasoning_gym.items import Board, items
+from latent_rl.envs.reasoning_gym.items import Pair, items
 from latent_rl.envs.sudoku.puzzle import BLANK, Sudoku
 
 
@@ -20,7 +20,7 @@ class _Sudoku(Sudoku):
         self.source = items(task, _read, config, self.name, **source)
 
 
-def _read(item: Mapping[str, Any]) -> Board:
+def _read(item: Mapping[str, Any]) -> Pair:
     puzzle, solution = (sum(item["metadata"][name], []) for name in ("puzzle", "solution"))
     return [digit + BLANK for digit in puzzle], [digit + BLANK for digit in solution]
 

@@ -93,7 +93,7 @@ class Kakurasu(_Sums):
         neither = ((numbers != 0) & (numbers != 1)).sum((1, 2))
         return (missed.sum(-1) + neither + self.changed(inputs, answers).sum(-1)).float()
 
-    def _read(self, item: Mapping[str, Any]) -> items.Board:
+    def _read(self, item: Mapping[str, Any]) -> items.Pair:
         metadata = item["metadata"]
         sums = metadata["row_sums"], metadata["col_sums"]
         solution = self.write([[str(cell) for cell in row] for row in metadata["solution"]], *sums)
@@ -165,7 +165,7 @@ class Survo(_Sums):
         none = (numbers == 0).sum((1, 2))
         return (missed.sum(-1) + too_often + none + self.changed(inputs, answers).sum(-1)).float()
 
-    def _read(self, item: Mapping[str, Any]) -> items.Board | None:
+    def _read(self, item: Mapping[str, Any]) -> items.Pair | None:
         metadata, side = item["metadata"], self.side
         puzzle, solution = (np.array(metadata[name]) for name in ("puzzle", "solution"))
         sums = solution[:side, side].tolist(), solution[side, :side].tolist()
