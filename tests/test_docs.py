@@ -65,6 +65,6 @@ def test_the_notebook_runs(tmp_path, monkeypatch) -> None:
         shortened += count
     assert shortened == 2
     where = {"metadata": {"path": str(tmp_path)}}
-    nbclient.NotebookClient(book, timeout=170, kernel_name="python3", resources=where).execute()
+    nbclient.NotebookClient(book, timeout=900, kernel_name="python3", resources=where).execute()
     said = "".join(one.get("text", "") for cell in cells for one in cell.outputs)
     assert "unseen puzzles solved, 18 network passes each" in said and "unseen Latin squares solved" in said

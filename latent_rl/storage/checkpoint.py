@@ -422,7 +422,9 @@ def _load(file: Path, device: torch.device | str, mmap: bool = False) -> dict[st
         raise UserError(f"checkpoint {file} is damaged, truncated or not a checkpoint: {found}") from None
     except Exception as error:
         # torch.load raises whatever its zip reader or unpickler meets: RuntimeError, EOFError, BadZipFile, ...
-        raise UserError(f"checkpoint {file} is damaged, truncated or not a checkpoint: {_one_line(error)}") from None
+        # Of a file that is no archive at all, the unpickler says no more than the byte that it has no use for.
+        reason = "it is no file of torch" if isinstance(error, LookupError) else _one_line(error)
+        raise UserError(f"checkpoint {file} is damaged, truncated or not a checkpoint: {reason}") from None
     if not isinstance(content, dict):
         raise UserError(f"checkpoint {file} is not a checkpoint of latent_rl")
     return content

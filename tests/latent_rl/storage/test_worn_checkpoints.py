@@ -79,7 +79,14 @@ def test_other_kinds_of_files_are_refused_without_advice_to_run_them(tmp_path) -
     bomb = io.BytesIO()
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", bytes(2**26))
-    for content in (pickle.dumps({"weights": 1}), pickle.dumps(Path("x")), bomb.getvalue(), b"", b"PK\x03\x04"):
+    for content in (
+        pickle.dumps({"weights": 1}),
+        pickle.dumps(Path("x")),
+        bomb.getvalue(),
+        b"",
+        b"PK\x03\x04",
+        b"hello",
+    ):
         file.write_bytes(content)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -87,6 +94,7 @@ def test_other_kinds_of_files_are_refused_without_advice_to_run_them(tmp_path) -
                 load_model(file)
         assert str(refused.value).isprintable()
         assert "weights_only" not in str(refused.value)
+        assert not str(refused.value).rpartition(" ")[2].isdigit()
 
 
 def test_a_file_of_torchs_old_format_loads(model, tmp_path) -> None:
