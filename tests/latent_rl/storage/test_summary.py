@@ -15,7 +15,7 @@ from latent_rl.storage import Evaluation, Milestone, Spent, Summary, compute
 FIELDS = """puzzle scheme seed device parameters updates puzzles_seen train_seconds eval_puzzles exact_accuracy
 solved_rate cell_accuracy accuracy_by_step eval_passes_per_puzzle train_passes_total train_passes_per_puzzle
 train_gradient_passes_total own_stop baseline_passes_per_puzzle savings_vs_trm baseline_stop savings_vs_stopped_trm
-pass_at validation checkpoint mlflow_run_id mlflow_experiment_id""".split()
+pass_at validation checkpoint mlflow_run_id mlflow_experiment_id world_size""".split()
 """docs/design.md, section 8."""
 
 
