@@ -154,7 +154,6 @@ def test_a_preset_with_a_base_says_only_what_differs() -> None:
         "network.layers": 2,
         "network.heads": 8,
         "network.multiple_of": 256,
-        "collector.mode": "captured",
         "collector.num_envs": 768,
         "optimizer.lr": 3e-4,
         "optimizer.weight_decay": 1.0,
