@@ -13,6 +13,7 @@ from torch import Tensor
 from latent_rl.agents.losses.base import RecursionLoss
 from latent_rl.agents.losses.right_cells import count_right
 from latent_rl.agents.network import RecursiveReasoner
+from latent_rl.agents.team import shared_count
 
 
 class SolvedValueLoss(RecursionLoss):
@@ -122,7 +123,7 @@ class SolvedValueLoss(RecursionLoss):
         agrees = ((q.detach() >= 0) == solved) & counts
         return TensorDict(
             {
-                "loss_value": (loss * seen).sum() / seen.sum().clamp(min=1),
+                "loss_value": (loss * seen).sum() / shared_count(seen.sum()),
                 "value_accuracy": agrees.sum() / counts.sum().clamp(min=1),
             },
             batch_size=[],
