@@ -22,7 +22,7 @@ extras: $(INSTALLED)  ## install the optional packages, of which one needs a C c
 	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[dev,reasoning-gym]'
 
 docs: $(DOCUMENTED)  ## build the documentation into build/site; open build/site/index.html
-	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
 
 hammer: $(INSTALLED)  ## kills, faults, a soak and bad input, two hours; ARGS="--help" says how to choose
 	PYTHONPATH=tests $(PYTHON) -m hammer $(ARGS)
