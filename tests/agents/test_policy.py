@@ -103,8 +103,10 @@ def test_replay_repeats_the_step_with_a_graph():
     batch["halt"] = torch.ones_like(batch["halt"])
     again = policy.replay(batch)
     assert again is not batch and not batch["logits"].requires_grad
-    for key in ("next_y", "next_z", "answer", "halt"):
-        assert torch.equal(again[key], batch[key])
+    assert torch.equal(again["answer"], batch["answer"]) and torch.equal(again["halt"], batch["halt"])
+    # Attention without a gradient is torch's own, which rounds in another order.
+    for key in ("next_y", "next_z"):
+        torch.testing.assert_close(again[key], batch[key], rtol=0, atol=1e-5, check_dtype=False)
     assert again["logits"].requires_grad and again["logits"].shape[:2] == again["q"].shape[:2] == (2, 3)
     assert torch.equal(again["logits"].argmax(-1), again["answer"])
 
@@ -155,9 +157,10 @@ def test_recurse_equals_the_policy_and_spends_only_what_is_asked_for():
     assert not first.logits.requires_grad and torch.is_grad_enabled()
     policy = RecursionPolicy(reasoner)
     policy(batch)
-    assert torch.equal(batch["next_y"], first.y)
+    # With a gradient and without one, rounded in another order.
+    torch.testing.assert_close(batch["next_y"], first.y, rtol=0, atol=1e-5)
     policy(batch.update({"y": batch["next_y"], "z": batch["next_z"], "step": batch["step"] + 1}))
-    assert torch.equal(batch["next_z"], second.z)
+    torch.testing.assert_close(batch["next_z"], second.z, rtol=0, atol=1e-5)
     assert len(list(outputs)) == STEPS - 2
 
 
