@@ -19,7 +19,8 @@ test: $(INSTALLED)  ## run the tests
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses 2 $(ARGS)
 
 extras: $(INSTALLED)  ## install the optional packages, of which one needs a C compiler; `make test` tries what is there
-	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[dev,reasoning-gym]'
+	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs,reasoning-gym]'
+	@touch $(DOCUMENTED)
 
 docs: $(DOCUMENTED)  ## build the documentation into build/site; open build/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
