@@ -63,10 +63,9 @@ def gather_packages() -> Path:
     return folder
 
 
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Before anything is read."""
+def on_startup(**_: Any) -> None:
+    """Before any plugin looks for the packages: what is not there when it starts, it never finds."""
     gather_packages()
-    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
