@@ -102,7 +102,10 @@ class Team:
             _current = before
 
 
-_current = ALONE = Team()
+ALONE = Team()
+"""The team of one process."""
+
+_current = ALONE
 
 
 def current_team() -> Team:

@@ -50,7 +50,7 @@ def test_every_command_is_executed_by_a_test() -> None:
     [("train", "-m latent_rl.train"), ("test", "-m pytest"), ("docs", "-m mkdocs build --strict"), ("ui", "mlflow ui")],
 )
 def test_make_does_what_it_says(target: str, line: str) -> None:
-    found = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True)
+    found = subprocess.run(["make", "--no-print-directory", "-n", target], cwd=ROOT, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     assert ".venv/bin/" in found.stdout.splitlines()[-1] and line in found.stdout.splitlines()[-1]
 

@@ -115,7 +115,7 @@ class WorkerCollection:
         """Where the episodes of every process stand, with its generators, and how many were finished."""
         if self._collector is None:
             self._begin()
-        states = self._collector.cascade_execute("env.snapshot")
+        states = self._collector.map_fn("env.snapshot")
         return {"environment": {"workers": states}, "finished_puzzles": self._finished}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -142,13 +142,13 @@ def test_a_stopped_comparison_goes_on_to_the_same_numbers(
 def test_runs_are_children_of_one_mlflow_run(monkeypatch: pytest.MonkeyPatch) -> None:
     # What a model looks like in MLflow has tests of its own, and takes seconds.
     monkeypatch.setattr(Tracker, "model", lambda *_: None)
-    store = [*TINY[:-1], "tracking.uri=sqlite:///store.db"]
+    store = [*TINY[:-1], "tracking.uri=sqlite:///children.db"]
     arguments = ["--schemes", "pi", "--budget-passes", "100", "--out", "c"]
     main([*store, *arguments, "--seeds", "1"])
     main([*store, *arguments, "--seeds", "2"])
     assert mlflow.active_run() is None
     mlflow.set_tracking_uri(None)
-    client = MlflowClient("sqlite:///store.db")
+    client = MlflowClient("sqlite:///children.db")
     runs = client.search_runs([client.get_experiment_by_name("latent_rl").experiment_id])
     by_name = {entry.info.run_name: entry for entry in runs}
     assert by_name.keys() == {"compare-sudoku-4x4", "pi-0", "pi-1"}, "going on must not make a second parent"

@@ -184,17 +184,19 @@ def test_a_server_that_never_answers_is_refused_soon(monkeypatch, capfd) -> None
     assert capfd.readouterr().err == ""
 
 
-def test_a_database_that_another_program_holds_is_waited_for_only_seconds(monkeypatch, caplog, capfd) -> None:
+def test_a_database_that_another_program_holds_is_waited_for_only_seconds(tmp_path, monkeypatch, caplog, capfd) -> None:
     monkeypatch.setattr("latent_rl.reporting.mlflow_run.ANSWER_SECONDS", 1)
-    with Tracker.start(config()) as tracker:
+    # By its whole path: MLflow keeps what it has opened under a name, whatever the folder was then.
+    own = Config(tracking={"uri": f"sqlite:///{tmp_path}/held.db"})
+    with Tracker.start(own) as tracker:
         tracker.metrics({"train/loss": 1.0}, 1)
-        holder = sqlite3.connect("mlflow.db", isolation_level=None)
+        holder = sqlite3.connect(tmp_path / "held.db", isolation_level=None)
         holder.execute("BEGIN EXCLUSIVE")
         began = time.monotonic()
         monkeypatch.setattr("latent_rl.reporting.mlflow_run.HANGING_SECONDS", 0.5)
     assert time.monotonic() - began < 8
     with pytest.raises(UserError, match="locked"):
-        Tracker.start(config())
+        Tracker.start(own)
     holder.close()
     assert "1 point, the run's status could not be stored" in caplog.text and "locked" in caplog.text
     assert caplog.text.count("\n") == 1 and capfd.readouterr().err == ""
