@@ -20,3 +20,9 @@ def _cache_of_their_own(tmp_path_factory: pytest.TempPathFactory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LATENT_RL_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs end without figures, which take most of a tiny run's time and have tests of their own."""
+    monkeypatch.setattr("latent_rl.reporting.run_results.result_figures", lambda *_: {})

@@ -50,6 +50,7 @@ def test_the_library_page_runs(capsys) -> None:
     assert capsys.readouterr().out.strip() == said
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(tmp_path, monkeypatch) -> None:
     """As it is, but for shorter trainings: its outputs in the repository are of the whole ones."""
     pytest.importorskip("ipykernel", reason="make docs installs what runs the notebook")

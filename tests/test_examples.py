@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -9,6 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from latent_rl import solve, train
+from latent_rl.envs import check_puzzle
 
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
@@ -53,6 +57,7 @@ def test_examples_are_short() -> None:
     assert all(len(file.read_text().splitlines()) < 60 for file in files)
 
 
+@pytest.mark.slow
 def test_a_loop_of_ones_own_learns(run) -> None:
     *_, passes, result = run(EXAMPLES / "own_loop.py", 60).splitlines()
     assert passes == f"{60 * 64 * 3:,} passes of training, {60 * 64 * 3:,} with gradient"
@@ -64,6 +69,7 @@ def test_plain_gymnasium(run) -> None:
     assert "step 1: reward " in said and "return " in said
 
 
+@pytest.mark.slow
 def test_an_official_checkpoint(run, tmp_path: Path) -> None:
     (tmp_path / "chosen.py").write_text(GOLDEN)
     settings = ["env.id=chosen:Chosen-v0", "env.options.file=trm_att", "network.heads=4"]
@@ -74,16 +80,19 @@ def test_an_official_checkpoint(run, tmp_path: Path) -> None:
     assert lines[-1] == "it could stop after 1 step: 21.0 passes, 100.0% solved"
 
 
-def test_a_puzzle_of_ones_own(run, tmp_path: Path) -> None:
-    check = "import own_puzzle; from latent_rl.envs import check_puzzle; check_puzzle(own_puzzle.Takuzu())"
-    assert run("-c", check) == ""
+def test_a_puzzle_of_ones_own(tmp_path: Path, monkeypatch, without_figures, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(EXAMPLES)
+    check_puzzle(importlib.import_module("own_puzzle").Takuzu())
     tiny = ["budget.updates=3", "tracking.enabled=false", "device=cpu"]
-    run("-m", "latent_rl.train", "env.id=own_puzzle:Takuzu-v0", *tiny)
+    train.main(["env.id=own_puzzle:Takuzu-v0", *tiny])
     summary = json.loads((tmp_path / "runs/takuzu-pi-0/summary.json").read_text())
     assert (summary["puzzle"], summary["eval_puzzles"]) == ("takuzu-4x4", 1000)
-    run("-m", "latent_rl.solve", "runs/takuzu-pi-0", ".1..0..1....1...", "env.id=own_puzzle:Takuzu-v0")
+    solve.main(["runs/takuzu-pi-0", ".1..0..1....1...", "env.id=own_puzzle:Takuzu-v0"])
+    assert "takuzu-4x4, the puzzle" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_sweep(run) -> None:
     *trials, best = run(EXAMPLES / "sweep.py", 0.01).splitlines()
     assert len(trials) == 4 and best.startswith("best: optimizer.lr=")

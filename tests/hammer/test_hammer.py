@@ -1,4 +1,4 @@
-"""The hammer in a few seconds, in every `make test`; and, with `-m hammer`, all of it (`make hammer` says more)."""
+"""A little of the hammer in every `make test`, more with `-m slow`, all with `-m hammer` (`make hammer` says more)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,28 @@ from hammer.runner import Stable
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="stops and limits processes in Linux's way")
 
-SHORT_KILLS = ["pi/SIGKILL", "pi/SIGKILL-open-historyjson", "pi/SIGHUP", "pi-halt/SIGTERM", "replay/SIGINT"]
+
+def slow(*names: str) -> list:
+    return [pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+SHORT_KILLS = [
+    "pi/SIGKILL-open-historyjson",
+    "pi/SIGHUP",
+    *slow("pi/SIGKILL", "pi-halt/SIGTERM", "replay/SIGINT"),
+]
 SHORT_FAULTS = [
-    "clock/set-in-the-middle-3600",
     "disk/checkpoint-once-writing",
-    "disk/configuration-when-going-on",
-    "two/begun-at-once",
-    "two/resumed-at-once",
-    "two/resumed-after-a-kill",
-    "mlflow/database-deleted-in-the-middle",
     "mlflow/server-in-the-middle-fail",
-    "mlflow/server-in-the-middle-hang",
+    *slow(
+        "clock/set-in-the-middle-3600",
+        "disk/configuration-when-going-on",
+        "two/begun-at-once",
+        "two/resumed-at-once",
+        "two/resumed-after-a-kill",
+        "mlflow/database-deleted-in-the-middle",
+        "mlflow/server-in-the-middle-hang",
+    ),
 ]
 SHORT_INPUTS = "^inputs/(names/|good inputs/solve: a board as an argument|checkpoints: cut off/training.pt at 48%)"
 """A handful of each."""
@@ -56,16 +67,19 @@ def test_a_fault_costs_no_result(references: References, name: str) -> None:
     assert faults.one(references, case).symptoms == []
 
 
+@pytest.mark.slow
 def test_inputs_are_answered_properly(tmp_path: Path) -> None:
     found = list(bad_inputs.run(tmp_path, SHORT_INPUTS))
     assert len(found) > 5
     assert {result.name: result.symptoms for result in found if not result.good} == {}
 
 
+@pytest.mark.slow
 def test_rounds_of_all_programs_leave_nothing_open(tmp_path: Path) -> None:
     assert soak.run(tmp_path, 0.0, warm_up=1, rounds=SHORT_ROUND).symptoms == []
 
 
+@pytest.mark.slow
 def test_signals_are_felt_also_where_the_hammer_was_started_without(tmp_path: Path) -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

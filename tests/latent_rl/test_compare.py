@@ -41,10 +41,8 @@ TINY = [
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_figures: None) -> None:
     monkeypatch.chdir(tmp_path)
-    # Each run's own figures have tests of their own, and take most of the time here.
-    monkeypatch.setattr("latent_rl.reporting.run_results.result_figures", lambda *_: {})
     if "tests/Backwards-v0" not in registered_ids():
         register_puzzle("tests/Backwards-v0", "toy_puzzle:Backwards")
 
@@ -401,6 +399,7 @@ def test_a_band_covers_what_all_seeds_cover() -> None:
     assert high.tolist() == pytest.approx([0.4, 1.0, 1.0])
 
 
+@pytest.mark.slow
 def test_runs_side_by_side_leave_the_same_report(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     # Other processes know a puzzle by where its code is.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -39,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def here(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_figures: None) -> Path:
     """The same run, in a folder of the test's own."""
     shutil.copytree(made / "runs", tmp_path / "runs")
     monkeypatch.chdir(tmp_path)
@@ -161,13 +159,11 @@ def test_queens_and_mazes_train_and_are_solved_with():
         assert Summary.read(Path("runs") / preset).eval_puzzles == 5
 
 
-def test_the_readmes_puzzle_is_trained_without_a_line_changed(tmp_path):
+def test_the_readmes_puzzle_is_trained_without_a_line_changed(tmp_path, monkeypatch):
     settings = ["env.id=own_puzzle:Takuzu-v0", "scheme=deduce", "budget.updates=2", "tracking.enabled=false"]
     settings += ["evaluation={steps: 3, puzzles: 20}"]
-    examples = Path(__file__).parents[2] / "examples"
-    environment = {"PYTHONPATH": str(examples), "PATH": "", "HOME": str(tmp_path)}
-    program = [sys.executable, "-m", "latent_rl.train", *settings]
-    subprocess.run(program, cwd=tmp_path, env=environment, check=True, capture_output=True)
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "examples")
+    train(settings)
     summary = json.loads((tmp_path / "runs/takuzu-deduce-0/summary.json").read_text())
     assert summary["puzzle"] == "takuzu-4x4" and summary["scheme"] == "deduce"
 

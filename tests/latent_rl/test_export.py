@@ -103,7 +103,7 @@ def test_an_export_is_taken_wherever_a_run_is(run, capsys) -> None:
     assert load_model("runs/out-halt").halting is not None
 
 
-def test_training_begins_from_an_export(tmp_path, monkeypatch) -> None:
+def test_training_begins_from_an_export(tmp_path, monkeypatch, without_figures) -> None:
     monkeypatch.chdir(tmp_path)
     run_dir = small_run("first")
     export.main([str(run_dir), "out"])

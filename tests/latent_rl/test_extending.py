@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -140,7 +140,7 @@ def differ(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool
     return any(not torch.equal(one[name], other[name]) for name in one)
 
 
-def test_a_loss_is_one_file(folder, capsys) -> None:
+def test_a_loss_is_one_file(folder, capsys, without_figures) -> None:
     plain, _, _ = trained("plain")
     default, config, _ = trained("default", "loss.terms={'own_loss:OpenLoss': {weight: 2.0}}")
     assert config["loss"]["terms"]["own_loss:OpenLoss"] == {"weight": 2.0, "least": 0.5}
@@ -152,7 +152,7 @@ def test_a_loss_is_one_file(folder, capsys) -> None:
     assert "unknown option 'lest'; did you mean 'least'" in mistake
 
 
-def test_a_target_generator_is_one_file(folder, capsys) -> None:
+def test_a_target_generator_is_one_file(folder, capsys, without_figures) -> None:
     targets = "loss.terms.policy.targets={name: 'own_targets:FirstCells', cells: %d}"
     plain, _, _ = trained("plain")
     everything, config, _ = trained("everything", targets % 16)
@@ -164,7 +164,7 @@ def test_a_target_generator_is_one_file(folder, capsys) -> None:
 
 
 @pytest.mark.parametrize("patience", [1, 2])
-def test_a_halting_rule_is_one_file(folder, capsys, patience: int) -> None:
+def test_a_halting_rule_is_one_file(folder, capsys, without_figures, patience: int) -> None:
     rule = ["halting.rule=own_halting_rule:Impatient", f"halting.options={{patience: {patience}}}"]
     _, config, summary = trained("mine", *rule, "budget.updates=4")
     assert config["halting"]["rule"] == "own_halting_rule:Impatient"
@@ -202,19 +202,27 @@ def test_a_reward_is_one_file(folder) -> None:
     assert rewards == [1 - 0.5 * 3, -1 - 0.5 * 3]
 
 
-def test_a_program_is_one_file(folder) -> None:
+def test_a_program_is_one_file(folder, capsys, monkeypatch) -> None:
     (folder / "weigh.py").write_text(PROGRAM)
     save_untrained(folder / "run", tiny_config(folder / "cache"))
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "weigh.py", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    def run(*arguments: str) -> tuple[int, str, str]:
+        """Code, output and errors of `python weigh.py`."""
+        capsys.readouterr()
+        code = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["weigh.py", *arguments])
+            try:
+                runpy.run_path("weigh.py", run_name="__main__")
+            except SystemExit as exit:
+                code = exit.code or 0
+        return (code, *capsys.readouterr())
 
-    found = run("run", "--device", "cpu", "--json", "found.json")
     weights = sum(weight.numel() for weight in load_model(folder / "run").reasoner.parameters())
-    assert (found.returncode, found.stdout) == (0, f"sudoku-4x4: {weights} weights, 3 steps\n")
+    code, out, _ = run("run", "--device", "cpu", "--json", "found.json")
+    assert (code, out) == (0, f"sudoku-4x4: {weights} weights, 3 steps\n")
     assert json.loads(Path("found.json").read_text()) == {"weights": weights}
-    assert "usage: python weigh.py" in run("--help").stdout
-    missing = run("nowhere", "--device", "cpu")
-    assert (missing.returncode, missing.stdout) == (2, "")
-    assert missing.stderr.startswith("error: ") and missing.stderr.count("\n") == 1
+    assert "usage: python weigh.py" in run("--help")[1]
+    code, out, told = run("nowhere", "--device", "cpu")
+    assert (code, out) == (2, "")
+    assert told.startswith("error: ") and told.count("\n") == 1

@@ -37,7 +37,7 @@ loss:
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_figures: None) -> None:
     monkeypatch.chdir(tmp_path)
     if "tests/Backwards-v0" not in registered_ids():
         register_puzzle("tests/Backwards-v0", "toy_puzzle:Backwards")

@@ -133,7 +133,7 @@ def training(*more: str) -> list[str]:
     return ["--config", "sudoku-4x4", f"env.id={ID}", *NETWORK, *small, *more]
 
 
-def test_training_starts_from_official_weights(tmp_path, monkeypatch) -> None:
+def test_training_starts_from_official_weights(without_figures, tmp_path, monkeypatch) -> None:
     arguments("trm_att")
     monkeypatch.chdir(tmp_path)
     # A learning rate of nothing: what is saved is what it started from.

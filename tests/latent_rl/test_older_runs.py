@@ -20,7 +20,7 @@ OLD = Path(__file__).parents[1] / "data" / "run-0.1.0"
 
 
 @pytest.fixture(autouse=True)
-def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def run_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_figures: None) -> Path:
     monkeypatch.chdir(tmp_path)
     shutil.copytree(OLD, "runs/old")
     return Path("runs/old")

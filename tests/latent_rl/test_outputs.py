@@ -57,7 +57,10 @@ def test_nothing_is_begun_whose_result_cannot_be_written(program, option, run_di
     assert [entry.name for entry in tmp_path.iterdir()] == ["x"]
 
 
-@pytest.mark.parametrize("redirection", ["| head -1", "| true", ">&-", "> /dev/full"])
+@pytest.mark.parametrize(
+    "redirection",
+    ["| true", *(pytest.param(one, marks=pytest.mark.slow) for one in ("| head -1", ">&-", "> /dev/full"))],
+)
 def test_an_output_that_closes_is_no_traceback(redirection, run_dir) -> None:
     command = f"set -o pipefail; {sys.executable} -m latent_rl.solve {run_dir} {LINE} {redirection}"
     finished = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env={**os.environ})

@@ -35,7 +35,7 @@ class Garbled(Graded):
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_figures: None) -> None:
     monkeypatch.chdir(tmp_path)
     for name in ("Graded", "Garbled"):
         if f"tests/{name}-v0" not in registered_ids():

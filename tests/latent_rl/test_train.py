@@ -63,6 +63,7 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         register_puzzle("tests/Backwards-v0", "toy_puzzle:Backwards")
 
 
+quick = pytest.mark.usefixtures("without_figures")
 fails = Program(main).mistake
 
 
@@ -105,6 +106,7 @@ def test_a_run_leaves_config_checkpoint_summary_and_figures(capsys: pytest.Captu
     assert Path("runs/first-2/summary.json").exists(), "a second run must not overwrite the first"
 
 
+@quick
 def test_without_validation_puzzles_a_run_is_measured_once_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     options = "env.options={size: 4, train: 30, test: 9, validation: 0}"
     run("name=without", "budget.updates=10", "env.id=latent_rl/Sudoku-v0", options)
@@ -114,6 +116,7 @@ def test_without_validation_puzzles_a_run_is_measured_once_and_says_so(capsys: p
     assert json.loads(Path("runs/without/summary.json").read_text())["validation"] == {}
 
 
+@quick
 def test_a_trained_trm_that_stops_is_the_fair_baseline(capsys: pytest.CaptureFixture[str]) -> None:
     run("name=slow", "scheme=trm", "budget.updates=2")
     stop = json.loads(Path("runs/slow/summary.json").read_text())["own_stop"]
@@ -152,6 +155,7 @@ def test_learning_changes_what_it_should_and_nothing_else() -> None:
     assert same == {"initial_y", "initial_z"}
 
 
+@quick
 @pytest.mark.parametrize("mode", MODES)
 def test_a_run_stopped_and_resumed_ends_in_identical_weights(mode: str) -> None:
     straight, halves = "name=straight", "name=halves"
@@ -168,6 +172,7 @@ def test_a_run_stopped_and_resumed_ends_in_identical_weights(mode: str) -> None:
     assert ours["collection"]["finished_puzzles"] == theirs["collection"]["finished_puzzles"]
 
 
+@quick
 def test_a_signal_stops_after_the_update_and_the_run_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     step: Callable = Learner.step
 
@@ -197,6 +202,7 @@ def test_a_compiled_network_learns_the_same_and_is_counted_the_same() -> None:
         torch.testing.assert_close(compiled.reasoner.get_parameter(name), weight, rtol=1e-4, atol=1e-5)
 
 
+@quick
 def test_training_learns() -> None:
     run(
         "name=learner", "budget.updates=400", "collector.num_envs=32", "env.terminate_on_solved=0.5",
@@ -223,6 +229,7 @@ def test_an_unwritable_run_directory_is_refused_before_training(capsys: pytest.C
     assert "run directory runs/x cannot be written" in fails(capsys, *TINY, "name=x")
 
 
+@quick
 def test_damaged_and_foreign_checkpoints_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     run("name=a", "budget.updates=2")
     assert "does not fit" in fails(capsys, "--resume", "runs/a", "network.width=32", "budget.updates=3")
@@ -237,6 +244,7 @@ def test_damaged_and_foreign_checkpoints_are_refused(capsys: pytest.CaptureFixtu
     assert "holds nothing to resume" in fails(capsys, "--resume", "runs/a")
 
 
+@quick
 def test_loading_never_executes_code() -> None:
     run("name=a", "budget.updates=1")
     touched = Path("touched")
@@ -251,6 +259,7 @@ def test_loading_never_executes_code() -> None:
     assert not touched.exists()
 
 
+@quick
 def test_a_run_begun_from_other_weights_goes_on_from_their_initial_latents() -> None:
     run("name=teacher", "seed=7", "budget.updates=1")
     start = ["--init", "runs/teacher", "seed=1"]
@@ -261,6 +270,7 @@ def test_a_run_begun_from_other_weights_goes_on_from_their_initial_latents() -> 
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+@quick
 def test_the_puzzles_own_rule_and_the_value_head_are_known_in_training(capsys: pytest.CaptureFixture[str]) -> None:
     run("name=ruled", "halting.rule=rule", "budget.updates=2")
     told = fails(capsys, *TINY, "halting.rule=confident", "loss.terms.solved=null")

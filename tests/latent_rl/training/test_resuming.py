@@ -42,7 +42,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def begun(request, made, tmp_path, monkeypatch) -> Path:
+def begun(request, made, tmp_path, monkeypatch, without_figures) -> Path:
     """A run of 2 updates, of the kind that the test asks for."""
     kind = getattr(request, "param", "adamw")
     if not (made / "runs" / kind).exists():

@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
-def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_figures: None) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("LATENT_RL_CACHE", str(tmp_path / "cache"))
     if "tests/Backwards-v0" not in registered_ids():

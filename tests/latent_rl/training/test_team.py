@@ -49,7 +49,7 @@ class Half(Team):
         return value + self.others
 
 
-def test_torchrun_trains_as_one_process_does(tmp_path, monkeypatch) -> None:
+def test_torchrun_trains_as_one_process_does(tmp_path, monkeypatch, without_figures) -> None:
     (tmp_path / "two").mkdir()
     (tmp_path / "one").mkdir()
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "latent_rl.train"]
@@ -61,7 +61,6 @@ def test_torchrun_trains_as_one_process_does(tmp_path, monkeypatch) -> None:
         stderr=subprocess.PIPE,
         text=True,
     )
-    monkeypatch.setattr("latent_rl.reporting.run_results.result_figures", lambda *_: {})  # which take seconds
     monkeypatch.chdir(tmp_path / "one")
     main([*HALTING_ON_ARC, "name=r"])
     out, told = program.communicate(timeout=300)

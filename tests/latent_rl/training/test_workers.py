@@ -49,7 +49,8 @@ def test_workers_collect_with_the_weights_that_they_were_sent() -> None:
         run.collection.close()
 
 
-def test_a_stopped_run_goes_on_bit_by_bit(tmp_path, monkeypatch) -> None:
+@pytest.mark.slow
+def test_a_stopped_run_goes_on_bit_by_bit(tmp_path, monkeypatch, without_figures) -> None:
     monkeypatch.chdir(tmp_path)
     main([*SETTINGS, "name=whole", "budget.updates=8"])
     main([*SETTINGS, "name=parts", "budget.updates=4"])
