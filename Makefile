@@ -15,12 +15,13 @@ help:  ## list the targets
 train: $(INSTALLED)  ## train the default preset (or ARGS)
 	$(PYTHON) -m latent_rl.train $(ARGS)
 
-test: $(INSTALLED)  ## run the tests
+test: $(INSTALLED)  ## run the tests; ARGS="-m slow": those that it leaves out, which repeat at length what it tries
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest --numprocesses 2 $(ARGS)
 
-extras: $(INSTALLED)  ## install the optional packages, of which one needs a C compiler; `make test` tries what is there
-	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs,reasoning-gym]'
-	@touch $(DOCUMENTED)
+extras: EXTRAS := dev,docs,reasoning-gym
+extras:  ## install the optional packages, of which one needs a C compiler; `make test` tries what is there
+	$(install)
+	@touch $(INSTALLED) $(DOCUMENTED)
 
 docs: $(DOCUMENTED)  ## build the documentation into build/site; open build/site/index.html
 	NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict
@@ -42,11 +43,17 @@ benchmark: $(INSTALLED)  ## what environment, collector and logging cost, and th
 clean:  ## remove the virtual environment (runs stay)
 	rm -rf $(VENV)
 
+# Into an environment that is made where there is none.
+EXTRAS := dev
+define install
+@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	|| { echo "latent_rl needs Python 3.10 or newer; choose one with PYTHON3=python3.11"; exit 1; }
+$(PYTHON) -m pip --version > /dev/null 2>&1 || $(PYTHON3) -m venv $(VENV)
+$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+endef
+
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
-	@$(PYTHON3) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
-		|| { echo "latent_rl needs Python 3.10 or newer; choose one with PYTHON3=python3.11"; exit 1; }
-	$(PYTHON3) -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(install)
 	@touch $@
 
 # What builds the site and runs the notebook; the tests of both are skipped without it.
