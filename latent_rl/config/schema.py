@@ -86,7 +86,7 @@ class NetworkConfig(Section):
     heads: Thousand = 4
     expansion: Number = Field(4.0, gt=0.0, le=100.0)
     multiple_of: Width = 32
-    mixer: Literal["attention", "mlp"] = "attention"
+    mixer: Literal["attention", "mlp", "units"] = "attention"
     positions: Literal["rope", "learned", "none"] = "rope"
     kernel: Integer = Field(
         0, ge=0, le=1000, description="cells across of a depthwise convolution over the board (odd); 0: none"
