@@ -79,10 +79,11 @@ def build_reasoner(config: Config, puzzle: Puzzle, device: torch.device) -> Recu
         possible = possible_symbols(puzzle)
     declared = {}
     if network.mixer == "units" and possible is not None:
+        given = puzzle.instances("train").inputs.unique()
         declared = {
             "units": puzzle.units,
             "interchangeable": puzzle.interchangeable,
-            "symbols": tuple(possible.any(0).nonzero().flatten().tolist()),
+            "symbols": tuple(possible[given].any(0).nonzero().flatten().tolist()),
         }
     try:
         reasoner = make_reasoner(
