@@ -22,8 +22,8 @@ class Deduction:
         keep_threshold: a candidate whose probability of being part of the answer is below this goes. Under a loss in
             which losing a right candidate costs `c` times as much as keeping a wrong one, a candidate that is right
             with probability `p` is given `c p / (c p + 1 - p)`: 0.1 is 1.4% at 8.
-        caution: what each time that a puzzle is begun anew multiplies `keep_threshold` by. What a network is wrongly sure
-            of before it branches it is sure of again: at 1 it would lose the same answer in the same way for ever.
+        caution: what each time that a puzzle is begun anew multiplies `keep_threshold` by. What a network is wrongly
+            sure of before it branches it is sure of again: at 1 it would lose the same answer in the same way for ever.
         conflict_threshold: a state whose probability of having lost the answer is above this is given up.
         temperature: of the symbol that a branch tries, drawn from the answer's logits.
     """
