@@ -22,11 +22,14 @@ class Deduction:
         keep_threshold: a candidate whose probability of being part of the answer is below this goes. Under a loss in
             which losing a right candidate costs `c` times as much as keeping a wrong one, a candidate that is right
             with probability `p` is given `c p / (c p + 1 - p)`: 0.1 is 1.4% at 8.
+        caution: what each time that a puzzle is begun anew multiplies `keep_threshold` by. What a network is wrongly
+            sure of before it branches it is sure of again: at 1 it would lose the same answer in the same way for ever.
         conflict_threshold: a state whose probability of having lost the answer is above this is given up.
         temperature: of the symbol that a branch tries, drawn from the answer's logits.
     """
 
     keep_threshold: float = 0.1
+    caution: float = 0.5
     conflict_threshold: float = 0.5
     temperature: float = 1.0
 
@@ -40,6 +43,7 @@ class DeductionPolicy(TensorDictModuleBase):
     | `puzzle_id` | `[*B]` | int64 | read |
     | `candidates` | `[*B, L, V]` | bool | read |
     | `given` | `[*B, L]` | bool | read |
+    | `restarts` | `[*B]` | int64 | read |
     | `keep` | `[*B, L, V]` | bool | written: False for candidates that go, for all where a conflict is seen |
     | `branch_cell` | `[*B]` | int64 | written: the cell that is pinned, `L` for none |
     | `branch_symbol` | `[*B]` | int64 | written: the symbol that it is pinned to |
@@ -54,7 +58,7 @@ class DeductionPolicy(TensorDictModuleBase):
         graph: where each step leaves its graph, see `StepGraph`.
     """
 
-    in_keys = ["inputs", "puzzle_id", "candidates", "given"]
+    in_keys = ["inputs", "puzzle_id", "candidates", "given", "restarts"]
     out_keys = ["keep", "branch_cell", "branch_symbol"]
     answers = None  # no answers are sampled to be compared
 
@@ -69,12 +73,12 @@ class DeductionPolicy(TensorDictModuleBase):
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Take one step; writes `out_keys` into `tensordict` and returns it."""
         flat = tensordict.select(*self.in_keys).reshape(-1)
-        inputs, puzzle_id, candidates, given = (flat[key] for key in self.in_keys)
+        inputs, puzzle_id, candidates, given, restarts = (flat[key] for key in self.in_keys)
         with torch.set_grad_enabled(self.graph is not None or torch.is_grad_enabled()):
             output = self.reasoner.step(inputs, puzzle_id, candidates)
         if self.graph is not None:
             self.graph.keep(output)
-        action = choose(output, candidates, given, self.deduction)
+        action = choose(output, candidates, given, restarts, self.deduction)
         shape = tensordict.batch_size
         return tensordict.update(
             {key: value.unflatten(0, shape) if shape else value[0] for key, value in action.items()}
@@ -82,17 +86,21 @@ class DeductionPolicy(TensorDictModuleBase):
 
 
 @torch.no_grad()
-def choose(output: DeductionOutput, candidates: Tensor, given: Tensor, deduction: Deduction) -> dict[str, Tensor]:
+def choose(
+    output: DeductionOutput, candidates: Tensor, given: Tensor, restarts: Tensor, deduction: Deduction
+) -> dict[str, Tensor]:
     """The action of a step, by its keys.
 
     Args:
         output: of the step.
         candidates: bool `[B, L, V]`, before it.
         given: bool `[B, L]`, cells that are not touched.
+        restarts: int64 `[B]`, how often the puzzle was begun anew.
         deduction: thresholds.
     """
     conflict = output.conflict_logits[:, -1].sigmoid() > deduction.conflict_threshold
-    unlikely = output.keep_logits[:, -1].sigmoid() < deduction.keep_threshold
+    threshold = deduction.keep_threshold * deduction.caution ** restarts.view(-1, 1, 1)
+    unlikely = output.keep_logits[:, -1].sigmoid() < threshold
     removed = candidates & unlikely & ~given.unsqueeze(-1)
     left = candidates & ~removed
     counts = left.sum(-1)

@@ -31,7 +31,7 @@ def check_puzzle(puzzle: Puzzle) -> None:
     Raises:
         PuzzleError: with everything that is wrong, one line each.
     """
-    groups = (_alphabet, _data, _rule, _quality, _augmentation, _text, _environment)
+    groups = (_alphabet, _data, _rule, _declarations, _quality, _augmentation, _text, _environment)
     problems: list[str] = []
     for check in groups:
         problems += _run(check, puzzle)
@@ -182,6 +182,27 @@ def _violations(puzzle: Puzzle, inputs: Tensor, keys: Tensor) -> Iterator[str]:
         if not torch.equal(found == 0, puzzle.is_solved(inputs, answers)):
             yield "violations are not 0 exactly where is_solved says so"
             return
+
+
+def _declarations(puzzle: Puzzle) -> Iterator[str]:
+    for kind, of in enumerate(puzzle.units):
+        if len(of) != puzzle.seq_len or not all(isinstance(unit, int) for unit in of):
+            cells = puzzle.seq_len
+            yield f"units: kind {kind} must name a unit, an int, of each of {cells} cells, got {len(of)} values"
+    names = list(puzzle.interchangeable)
+    if len(set(names)) < len(names) or not all(PAD < token < puzzle.vocab_size for token in names):
+        yield f"interchangeable must be distinct tokens within 1 to {puzzle.vocab_size - 1}, got {names}"
+    elif names and puzzle.has_rule:
+        renamed = torch.arange(puzzle.vocab_size)
+        renamed[names] = torch.tensor(names).roll(1)
+        for split in _splits(puzzle):
+            sample, chosen = _sample(puzzle, split)
+            solved = puzzle.is_solved(renamed[sample.inputs], renamed[_keys(sample)])
+            for row in _rows(~solved[:, None]):
+                yield (
+                    f"is_solved refuses the answer key of instance {chosen[row]} of the {split} split once the "
+                    "interchangeable tokens are renamed"
+                )
 
 
 def _quality(puzzle: Puzzle) -> Iterator[str]:

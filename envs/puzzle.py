@@ -85,6 +85,10 @@ class Puzzle(ABC):
             learned under one digest mean nothing under another.
         has_rule: whether `is_solved` can tell; without a rule only an answer key can, see `judge`.
         vote: makes views of the test inputs that vote on their answers; None where the first answer is the answer.
+        units: kinds of units, and for each kind the unit of every cell: of a Sudoku the row, the column and the box of
+            each of its L cells. Cells of a unit constrain one another. Empty where nothing is declared.
+        interchangeable: tokens that are only names: whatever way they are renamed among themselves, in puzzle and
+            answer, the answer stays an answer. Empty for none.
     """
 
     name: str
@@ -95,6 +99,8 @@ class Puzzle(ABC):
     ids_digest: str = ""
     has_rule: bool = True
     vote: Vote | None = None
+    units: tuple[tuple[int, ...], ...] = ()
+    interchangeable: tuple[int, ...] = ()
 
     @cached_property
     def renderer(self) -> Renderer:

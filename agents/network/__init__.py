@@ -1,7 +1,7 @@
 """The recursive reasoner: the shared network, and what surrounds it."""
 
 from latent_rl.agents.network.blocks import Linear
-from latent_rl.agents.network.candidates import CandidateReasoner, DeductionOutput, make_reasoner
+from latent_rl.agents.network.candidates import CandidateReasoner, DeductionOutput, UnitReasoner, make_reasoner
 from latent_rl.agents.network.puzzle_embedding import (
     TABLE,
     PuzzleEmbedding,
@@ -22,6 +22,7 @@ __all__ = [
     "SignSGD",
     "StepOutput",
     "TABLE",
+    "UnitReasoner",
     "compact_state",
     "load_compact_state",
     "make_reasoner",

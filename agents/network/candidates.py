@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from latent_rl.agents.network.blocks import Linear
 from latent_rl.agents.network.reasoner import ReasonerConfig, RecursiveReasoner
+from latent_rl.agents.network.units import PairEmbedding, UnitNetwork, check_units
 
 
 class DeductionOutput(NamedTuple):
@@ -49,9 +51,15 @@ class CandidateReasoner(RecursiveReasoner):
             if getattr(config, name) != only:
                 raise ValueError(f"a reasoner over candidates has {name}={only}, got {getattr(config, name)}")
         super().__init__(config)
-        self.embed_candidates = Linear(config.vocab_size, config.width)
-        self.keep_head = Linear(config.width, config.vocab_size)
         self.register_buffer("possible", torch.ones(config.vocab_size, config.vocab_size, dtype=torch.bool))
+
+    def _build(self, config: ReasonerConfig) -> None:
+        super()._build(config)
+        self.embed_candidates = Linear(config.vocab_size, config.width)
+
+    def _build_heads(self, config: ReasonerConfig) -> None:
+        super()._build_heads(config)
+        self.keep_head = Linear(config.width, config.vocab_size)
 
     def step(self, inputs: Tensor, puzzle_id: Tensor, candidates: Tensor) -> DeductionOutput:
         """One deduction step: `n` network passes a puzzle.
@@ -74,6 +82,50 @@ class CandidateReasoner(RecursiveReasoner):
         return DeductionOutput(*(torch.stack(one, dim=1) for one in zip(*heads, strict=True)))
 
 
+class UnitReasoner(CandidateReasoner):
+    """A reasoner over candidates that is told the units of its puzzle, and which symbols are only names.
+
+    Its latent is `[B, L, S, D]`, a vector for every pair of a cell and a symbol, and no part of it knows one cell or
+    one interchangeable symbol from another: it has no more weights on a large board than on a small one.
+    """
+
+    def _build(self, config: ReasonerConfig) -> None:
+        check_units(config.units, config.seq_len)
+        for name, only in (("puzzle_embedding_width", 0), ("kernel", 0)):
+            if getattr(config, name) != only:
+                raise ValueError(f"mixer=units has {name}={only}, got {getattr(config, name)}")
+        self.embed_puzzle = None
+        self.network = UnitNetwork(
+            config.layers,
+            width=config.width,
+            expansion=config.expansion,
+            multiple_of=config.multiple_of,
+            units=config.units,
+        )
+        self.embed_pairs = PairEmbedding(config.width, config.vocab_size, config.symbols, config.interchangeable)
+
+    def _build_heads(self, config: ReasonerConfig) -> None:
+        self.pair_head = nn.Linear(config.width, 3)
+
+    def step(self, inputs: Tensor, puzzle_id: Tensor, candidates: Tensor) -> DeductionOutput:
+        """As `CandidateReasoner.step`; there are no puzzle embeddings."""
+        x = self.embed_pairs(inputs, candidates)
+        # Cells in front, as the network works.
+        x = self._cast(x.transpose(0, 1).contiguous().transpose(0, 1))
+        z = self._cast(self.initial_z).expand_as(x)
+        latents = []
+        for _ in range(self.config.inner_updates):
+            z = self.network(z, x)
+            latents.append(z)
+        read = torch.stack(latents, dim=1)
+        read = F.linear(read, self.pair_head.weight.to(read.dtype)).float() + self.pair_head.bias
+        keep, symbol, conflict = read.unbind(-1)
+        to_vocabulary = self.embed_pairs.to_vocabulary
+        return DeductionOutput(to_vocabulary(keep), to_vocabulary(symbol), conflict.mean((-2, -1)))
+
+
 def make_reasoner(config: ReasonerConfig) -> RecursiveReasoner:
-    """The reasoner that carries what `config.state` says."""
-    return CandidateReasoner(config) if config.state == "candidates" else RecursiveReasoner(config)
+    """The reasoner that carries what `config.state` says, and mixes as `config.mixer` does."""
+    if config.state != "candidates":
+        return RecursiveReasoner(config)
+    return UnitReasoner(config) if config.mixer == "units" else CandidateReasoner(config)

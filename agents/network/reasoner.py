@@ -25,7 +25,8 @@ class ReasonerConfig:
         heads: attention heads; unused with `mixer="mlp"`.
         expansion: inner width of a gated MLP, before the factor 2/3 and rounding up to `multiple_of`.
         multiple_of: see `expansion`; the official code uses 256, which is generous for a small width.
-        mixer: how positions see each other, `"attention"` or `"mlp"` (an MLP along the positions).
+        mixer: how positions see each other, `"attention"`, `"mlp"` (an MLP along the positions) or, over candidates,
+            `"units"`: every pair of a cell and a symbol hears the means over its units (`UnitReasoner`).
         positions: `"rope"`, `"learned"` or `"none"`; MLP mixing wants `"none"`.
         kernel: 0, or the odd number of cells across of a depthwise convolution over the board in every gated MLP
             (Universal Reasoning Model, arXiv 2512.14693); it needs `grid_shape`.
@@ -40,6 +41,9 @@ class ReasonerConfig:
         feed: `"puzzle"`: every step sees the puzzle; `"answer"`: from the second step on the network is fed its own
             last answer instead, as the official DIS code does.
         state: what is carried from step to step, `"latents"`, or `"candidates"` (`CandidateReasoner`).
+        units: of `mixer="units"`, for every kind of unit the unit of each cell, as `Puzzle.units`.
+        interchangeable: of `mixer="units"`, tokens that are only names, as `Puzzle.interchangeable`.
+        symbols: of `mixer="units"`, the tokens that cells can turn out to hold.
     """
 
     vocab_size: int
@@ -49,7 +53,7 @@ class ReasonerConfig:
     heads: int = 8
     expansion: float = 4.0
     multiple_of: int = 256
-    mixer: Literal["attention", "mlp"] = "attention"
+    mixer: Literal["attention", "mlp", "units"] = "attention"
     positions: Literal["rope", "learned", "none"] = "rope"
     kernel: int = 0
     grid_shape: tuple[int, int] | None = None
@@ -61,6 +65,9 @@ class ReasonerConfig:
     inner_updates: int = 6
     feed: Literal["puzzle", "answer"] = "puzzle"
     state: Literal["latents", "candidates"] = "latents"
+    units: tuple[tuple[int, ...], ...] = ()
+    interchangeable: tuple[int, ...] = ()
+    symbols: tuple[int, ...] = ()
 
     @property
     def length(self) -> int:
@@ -120,6 +127,16 @@ class RecursiveReasoner(nn.Module):
         if config.kernel and (config.kernel % 2 == 0 or config.grid_shape is None):
             raise ValueError(f"a convolution needs an odd kernel and a board, got {config.kernel}, {config.grid_shape}")
         self.config = config
+        self._build(config)
+        # Not trained, and the same for every puzzle and position.
+        self.register_buffer("initial_y", truncated_normal_(torch.empty(config.width), 1.0))
+        self.register_buffer("initial_z", truncated_normal_(torch.empty(config.width), 1.0))
+        self._build_heads(config)
+
+    def _build(self, config: ReasonerConfig) -> None:
+        """Make the shared network, and what its input is embedded by."""
+        if config.mixer == "units":
+            raise ValueError("mixer=units is for state=candidates")
         width = config.width
         self.network = SharedNetwork(
             config.layers,
@@ -140,9 +157,10 @@ class RecursiveReasoner(nn.Module):
         self.embed_puzzle = None
         if config.puzzle_embedding_width:
             self.embed_puzzle = PuzzleEmbedding(config.num_puzzle_ids, config.puzzle_embedding_width)
-        # Not trained, and the same for every puzzle and position.
-        self.register_buffer("initial_y", truncated_normal_(torch.empty(width), 1.0))
-        self.register_buffer("initial_z", truncated_normal_(torch.empty(width), 1.0))
+
+    def _build_heads(self, config: ReasonerConfig) -> None:
+        """Make what reads latents."""
+        width = config.width
         self.output_head = Linear(width, config.vocab_size)
         self.q_head = nn.Linear(width, 2)
         # Start sure that the answer is wrong: early halting would end episodes before anything is learned.

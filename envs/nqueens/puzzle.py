@@ -85,6 +85,13 @@ class NQueens(Puzzle):
             validation = default_held_out(train, _DEFAULT_VALIDATION) if enumerated else _DEFAULT_VALIDATION
         self.name = f"nqueens-{size}x{size}"
         self.grid_shape = (size, size)
+        places = [divmod(square, size) for square in range(size * size)]
+        self.units = (
+            tuple(row for row, _ in places),
+            tuple(column for _, column in places),
+            tuple(row + column for row, column in places),
+            tuple(row - column + size - 1 for row, column in places),
+        )
         self.source = Generated(
             self.name,
             self._generate,

@@ -102,6 +102,14 @@ class Sudoku(Puzzle):
         self.grid_shape = (size, size)
         self.renderer = Renderer(self, self.box_shape)
         self.symbols = ("_", ".", *map(str, range(1, size + 1)))
+        self.interchangeable = tuple(range(BLANK + 1, size + BLANK + 1))
+        height, width = self.box_shape
+        places = [divmod(cell, size) for cell in range(size * size)]
+        self.units = (
+            tuple(row for row, _ in places),
+            tuple(column for _, column in places),
+            tuple(row // height * height + column // width for row, column in places),
+        )
         self.blanks = _DEFAULT_BLANKS[size] if blanks is None else tuple(blanks)
         if len(self.blanks) != 2 or not 0 <= self.blanks[0] <= self.blanks[1] <= size * size:
             raise PuzzleError(

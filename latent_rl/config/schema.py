@@ -86,7 +86,7 @@ class NetworkConfig(Section):
     heads: Thousand = 4
     expansion: Number = Field(4.0, gt=0.0, le=100.0)
     multiple_of: Width = 32
-    mixer: Literal["attention", "mlp"] = "attention"
+    mixer: Literal["attention", "mlp", "units"] = "attention"
     positions: Literal["rope", "learned", "none"] = "rope"
     kernel: Integer = Field(
         0, ge=0, le=1000, description="cells across of a depthwise convolution over the board (odd); 0: none"
@@ -115,6 +115,7 @@ class DeductionConfig(Section):
     """How a step over candidates reads its logits; see latent_rl.agents.Deduction."""
 
     keep_threshold: Fraction = Field(0.1, description="candidates less likely than this to be right go")
+    caution: Fraction = Field(0.5, description="what each new beginning of a puzzle multiplies keep_threshold by")
     conflict_threshold: Fraction = Field(
         0.5, description="states likelier than this to have lost the answer start anew"
     )

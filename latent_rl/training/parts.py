@@ -70,6 +70,21 @@ def build_puzzle(config: Config) -> Puzzle:
 def build_reasoner(config: Config, puzzle: Puzzle, device: torch.device) -> RecursiveReasoner:
     """A freshly initialised reasoner of the right shape for the puzzle."""
     network = config.network
+    possible = None
+    if config.env.state == "candidates":
+        if puzzle.vote is not None:
+            raise UserError(
+                f"env.state=candidates: {puzzle.name} has votes on its answers, which deduction does not take"
+            )
+        possible = possible_symbols(puzzle)
+    declared = {}
+    if network.mixer == "units" and possible is not None:
+        given = puzzle.instances("train").inputs.unique()
+        declared = {
+            "units": puzzle.units,
+            "interchangeable": puzzle.interchangeable,
+            "symbols": tuple(possible[given].any(0).nonzero().flatten().tolist()),
+        }
     try:
         reasoner = make_reasoner(
             ReasonerConfig(
@@ -81,16 +96,13 @@ def build_reasoner(config: Config, puzzle: Puzzle, device: torch.device) -> Recu
                 step_embedding_steps=config.env.max_steps if network.step_embedding else 0,
                 state=config.env.state,
                 **network.model_dump(exclude={"step_embedding"}),
+                **declared,
             )
         )
     except ValueError as error:
         raise UserError(f"network: {error}") from None
     if isinstance(reasoner, CandidateReasoner):
-        if puzzle.vote is not None:
-            raise UserError(
-                f"env.state=candidates: {puzzle.name} has votes on its answers, which deduction does not take"
-            )
-        reasoner.possible.copy_(possible_symbols(puzzle))
+        reasoner.possible.copy_(possible)
     return reasoner.to(device)
 
 

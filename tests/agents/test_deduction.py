@@ -40,6 +40,7 @@ def observation(rows: int = 4) -> TensorDict:
             "puzzle_id": torch.zeros(rows, dtype=torch.int64),
             "candidates": candidates,
             "given": torch.arange(CELLS).eq(0).expand(rows, -1),
+            "restarts": torch.zeros(rows, dtype=torch.int64),
         },
         [rows],
     )
@@ -48,6 +49,11 @@ def observation(rows: int = 4) -> TensorDict:
 def output(keep: torch.Tensor, symbols: torch.Tensor, conflict: torch.Tensor) -> DeductionOutput:
     """Logits of two inner updates, the first of which nobody must act on."""
     return DeductionOutput(*(torch.stack((-100 * one, one), dim=1) for one in (keep, symbols, conflict)))
+
+
+def untouched(rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Nothing was given, and no puzzle was begun anew."""
+    return torch.zeros(rows, CELLS, dtype=torch.bool), torch.zeros(rows, dtype=torch.int64)
 
 
 def test_the_configuration_says_which_reasoner():
@@ -87,11 +93,22 @@ def test_candidates_go_that_are_unlikelier_than_the_threshold():
     seen = observation(1)
     keep = torch.full((1, CELLS, TOKENS), 5.0)
     keep[0, 2, 1], keep[0, 3, 1] = -2.0, -2.5  # probabilities 0.12 and 0.08
-    found = choose(
-        output(keep, torch.zeros_like(keep), torch.tensor([-9.0])), seen["candidates"], seen["given"], Deduction()
-    )
+    logits = output(keep, torch.zeros_like(keep), torch.tensor([-9.0]))
+    found = choose(logits, seen["candidates"], seen["given"], seen["restarts"], Deduction())
     assert (~found["keep"]).nonzero().tolist() == [[0, 3, 1]]
     assert found["branch_cell"].tolist() == [CELLS]
+
+
+def test_a_puzzle_that_was_begun_anew_takes_a_surer_step():
+    seen = observation(3)
+    keep = torch.full((3, CELLS, TOKENS), 5.0)
+    keep[:, 3, 1] = -2.5  # probability 0.08: below 0.1, not below 0.05
+    logits = output(keep, torch.zeros_like(keep), torch.full((3,), -9.0))
+    restarts = torch.tensor([0, 1, 4])
+    found = choose(logits, seen["candidates"], seen["given"], restarts, Deduction())
+    assert found["keep"][:, 3, 1].tolist() == [False, True, True]
+    reckless = choose(logits, seen["candidates"], seen["given"], restarts, Deduction(caution=1.0))
+    assert reckless["keep"][:, 3, 1].tolist() == [False, False, False]
 
 
 def test_a_sure_conflict_keeps_nothing():
@@ -99,9 +116,9 @@ def test_a_sure_conflict_keeps_nothing():
     keep = torch.full((2, CELLS, TOKENS), 5.0)
     conflict = torch.tensor([0.1, -0.1])
     logits = output(keep, torch.zeros_like(keep), conflict)
-    found = choose(logits, seen["candidates"], seen["given"], Deduction())
+    found = choose(logits, seen["candidates"], seen["given"], seen["restarts"], Deduction())
     assert not found["keep"][0].any() and found["keep"][1].all()
-    careful = choose(logits, seen["candidates"], seen["given"], Deduction(conflict_threshold=0.9))
+    careful = choose(logits, seen["candidates"], seen["given"], seen["restarts"], Deduction(conflict_threshold=0.9))
     assert careful["keep"].all()
 
 
@@ -114,7 +131,7 @@ def test_a_step_that_is_sure_of_nothing_branches_where_the_fewest_candidates_are
     symbols[0, 2, 1], symbols[0, 4, 2], symbols[0, 5, 3] = 1.0, 40.0, 90.0
     symbols[1, 2, 2], symbols[1, 4, 4] = 40.0, 99.0  # 4 is no candidate
     keep, conflict = torch.full((2, CELLS, TOKENS), 5.0), torch.full((2,), -9.0)
-    found = choose(output(keep, symbols, conflict), candidates, torch.zeros(2, CELLS, dtype=torch.bool), Deduction())
+    found = choose(output(keep, symbols, conflict), candidates, *untouched(2), Deduction())
     # Cells 2 and 4 are the tightest; the surer one is taken, and what it is sure of.
     assert found["branch_cell"].tolist() == [4, 2]
     assert found["branch_symbol"].tolist() == [2, 2]
@@ -125,10 +142,9 @@ def test_symbols_are_drawn_from_what_is_left_by_their_probability_at_a_temperatu
     candidates[:, :, 0] = candidates[:, :, 4] = False
     symbols = torch.tensor([9.0, 0.0, 1.0, 2.0, 9.0]).expand(4000, CELLS, TOKENS)
     logits = output(torch.full_like(symbols, 5.0), symbols, torch.full((4000,), -9.0))
-    given = torch.zeros(4000, CELLS, dtype=torch.bool)
     for temperature in (1.0, 3.0):
         torch.manual_seed(0)
-        drawn = choose(logits, candidates, given, Deduction(temperature=temperature))["branch_symbol"]
+        drawn = choose(logits, candidates, *untouched(4000), Deduction(temperature=temperature))["branch_symbol"]
         shares = torch.bincount(drawn, minlength=TOKENS) / 4000
         wanted = (symbols[0, 0, 1:4] / temperature).softmax(-1)
         assert torch.allclose(shares[1:4], wanted, atol=0.03)
@@ -141,7 +157,7 @@ def test_a_full_board_and_an_empty_cell_do_not_branch():
     found = choose(
         output(keep, torch.zeros_like(keep), torch.full((2,), -9.0)),
         candidates,
-        torch.zeros(2, CELLS, dtype=torch.bool),
+        *untouched(2),
         Deduction(),
     )
     assert found["branch_cell"].tolist() == [CELLS, CELLS]

@@ -201,7 +201,25 @@ class Strict(Backwards):
         raise PuzzleError("no")
 
 
+class ShortUnits(Backwards):
+    units = ((0, 0, 1),)
+
+
+class PaddingRenamed(Backwards):
+    interchangeable = (0, 1)
+
+
+class NamesThatMatter(Backwards):
+    interchangeable = (1, 2)
+
+    def is_solved(self, inputs, answers):
+        return super().is_solved(inputs, answers) & (inputs[:, 0] != 2)
+
+
 CODE = [
+    (ShortUnits, "units: kind 0 must name a unit, an int, of each of 4 cells, got 3 values"),
+    (PaddingRenamed, r"interchangeable must be distinct tokens within 1 to \d+, got \[0, 1\]"),
+    (NamesThatMatter, r"is_solved refuses the answer key of instance \d+ of the train split once the interchangeable"),
     (NoName, "it has no attribute 'name'"),
     (LongSymbol, "symbols must be single characters, got 'ee'"),
     (SameSymbol, "symbols must be distinct, 'a' stands for more than one token"),

@@ -144,6 +144,37 @@ def test_presets_take_the_scheme_without_a_line_changed(preset):
     assert config.env.state == "candidates"
 
 
+UNITS = ["network.mixer=units", "network.width=16", "network.multiple_of=8", "network.expansion=2"]
+
+
+def test_told_the_units_it_learns_four_by_four_at_once_and_is_solved_with(tmp_path, capsys):
+    options = "{size: 4, train: 200, test: 40, validation: 40}"
+    small = ["scheme=deduce", *UNITS, f"env.options={options}", "collector.num_envs=32", "name=units", "device=cpu"]
+    small += ["budget={updates: 90, seconds: null}", "optimizer.ema_decay=0.9", "optimizer.warmup_updates=5"]
+    small += ["tracking.enabled=false", "evaluation.steps=16", "network.inner_updates=4"]
+    train(["--config", "sudoku-4x4", *small])
+    assert Summary.read(Path("runs/units")).solved_rate >= 0.9
+    # What it was told is in the checkpoint, which needs no training data.
+    model = load_model(Path("runs/units"))
+    assert len(model.reasoner.config.units) == 3 and model.reasoner.config.symbols == (2, 3, 4, 5)
+    capsys.readouterr()
+    solve(["runs/units", "1.3. .4.2 2.4. .3.1".replace(" ", "")])
+    assert "solved" in capsys.readouterr().out
+
+
+def test_a_puzzle_without_units_is_refused_them(capsys):
+    found = Program(train).mistake(capsys, "--config", "maze-10", "scheme=deduce", "network.mixer=units")
+    assert "mixer=units needs a puzzle that declares its units" in found
+    found = Program(train).mistake(capsys, "--config", "sudoku-4x4", "network.mixer=units")
+    assert "mixer=units is for state=candidates" in found
+
+
+@pytest.mark.parametrize("preset", ["sudoku-9x9-units", "sudoku-hard-units"])
+def test_presets_of_units_deduce(preset):
+    config = load_config(preset, [])
+    assert (config.scheme, config.env.state, config.network.mixer) == ("deduce", "candidates", "units")
+
+
 def test_a_puzzle_with_votes_is_refused(capsys):
     assert "votes" in Program(train).mistake(capsys, "--config", "arc-mini", "scheme=deduce", "tracking.enabled=false")
 

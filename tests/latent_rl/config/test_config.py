@@ -75,7 +75,7 @@ def test_overrides_are_yaml_and_may_touch_the_same_section() -> None:
         ("optimizer.lr=fast", r"optimizer.lr: .*number.*got 'fast'"),
         ("optimizer.lr=-1", r"optimizer.lr: .*greater than 0, got -1"),
         ("collector.num_envs=2.5", r"collector.num_envs: .*integer.*got 2.5"),
-        ("network.mixer=conv", r"network.mixer: .*'attention' or 'mlp', got 'conv'"),
+        ("network.mixer=conv", r"network.mixer: .*'attention', 'mlp' or 'units', got 'conv'"),
         ("optimizer=3", r"optimizer: .*got 3"),
         ("env=3", r"env: .*got 3"),
         ("scheme=tmr", r"unknown scheme 'tmr'; did you mean 'trm'"),
