@@ -160,7 +160,7 @@ def _reasoner(shape: Mapping[str, Any], weights: Mapping[str, Tensor], config: C
     told = {**config.network.model_dump(), "state": config.env.state}
     for where, values in (("its file", shape), ("its configuration", told)):
         for name, value in values.items():
-            if getattr(described, name, value) != value:
+            if _listed(getattr(described, name, value)) != _listed(value):
                 raise ValueError(f"its network has {name}={getattr(described, name)}, {where} {value}")
     board = described.grid_shape
     if board is not None and (not described.kernel or math.prod(board) != described.seq_len):
@@ -174,6 +174,11 @@ def _reasoner(shape: Mapping[str, Any], weights: Mapping[str, Tensor], config: C
     reasoner = make_reasoner(described)
     load_compact_state(reasoner, weights)
     return reasoner
+
+
+def _listed(value: object) -> object:
+    """The value as JSON gives it back: its tuples as lists."""
+    return [_listed(one) for one in value] if isinstance(value, (list, tuple)) else value
 
 
 def _halting(reasoner: RecursiveReasoner, shape: Mapping[str, Any], weights: Mapping[str, Tensor]) -> HaltingPolicy:

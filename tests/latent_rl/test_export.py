@@ -10,6 +10,7 @@ import pytest
 import torch
 from official_puzzle import arguments
 from programs import Program
+from pydantic import TypeAdapter
 from safetensors import safe_open
 from safetensors.torch import save_file
 from small_runs import SMALL, small_run
@@ -18,6 +19,7 @@ from tiny_models import save_untrained, tiny_config
 from latent_rl import analyze, evaluate, export, halt, solve, train
 from latent_rl.agents import HaltingPolicy, ReasonerConfig, make_reasoner
 from latent_rl.config import dump, load_config
+from latent_rl.envs.sudoku import Sudoku
 from latent_rl.errors import UserError
 from latent_rl.measuring import solve as find_answers
 from latent_rl.storage import load_model, save_export, save_model, step_program
@@ -157,12 +159,24 @@ def test_a_damaged_export_is_refused(run) -> None:
         load_model("out")
 
 
+def test_what_a_puzzle_declares_about_itself_goes_along(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    changes = ["scheme=deduce", "network={mixer: units, width: 8, expansion: 2, multiple_of: 8}"]
+    changes += ["env.options={size: 4, train: 20, test: 5, validation: 0}"]
+    save_untrained(tmp_path / "told", load_config("sudoku-4x4", changes))
+    export.main(["told", "out"])
+    before, after = load_model("told").reasoner, load_model("out").reasoner
+    assert same(before, after) and after.config == before.config and len(after.config.units) == 3
+
+
 SMALL_SHAPE = {"vocab_size": 6, "seq_len": 16, "width": 16, "heads": 2, "layers": 1, "multiple_of": 8, "cycles": 1}
 DIS = {"cycles": 2, "inner_updates": 1, "step_embedding_steps": 3, "feed": "answer"}
+DECLARED = {"units": Sudoku(4).units, "interchangeable": Sudoku(4).interchangeable, "symbols": (2, 3, 4, 5)}
 SHAPES = {
     "mlp": {**SMALL_SHAPE, "mixer": "mlp", "positions": "none", "inner_updates": 2},
     "dis": {**SMALL_SHAPE, **DIS, "num_puzzle_ids": 4, "puzzle_embedding_width": 16},
     "candidates": {**SMALL_SHAPE, "inner_updates": 2, "state": "candidates"},
+    "units": {**SMALL_SHAPE, "inner_updates": 2, "state": "candidates", "mixer": "units", **DECLARED},
 }
 
 
@@ -212,4 +226,4 @@ def test_the_header_says_what_the_weights_make(run) -> None:
     export.main([str(run), "out"])
     with safe_open("out/model.safetensors", "pt") as file:
         header = json.loads(file.metadata()["latent_rl"])
-    assert ReasonerConfig(**header["reasoner"]) == load_model(run).reasoner.config
+    assert TypeAdapter(ReasonerConfig).validate_python(header["reasoner"]) == load_model(run).reasoner.config
