@@ -22,14 +22,14 @@ class Deduction:
         keep_threshold: a candidate whose probability of being part of the answer is below this goes. Under a loss in
             which losing a right candidate costs `c` times as much as keeping a wrong one, a candidate that is right
             with probability `p` is given `c p / (c p + 1 - p)`: 0.1 is 1.4% at 8.
-        caution: what each time that a puzzle is begun anew multiplies `keep_threshold` by. What a network is wrongly
-            sure of before it branches it is sure of again: at 1 it would lose the same answer in the same way for ever.
+        restart_decay: what each restart of a puzzle multiplies `keep_threshold` by. What a network is wrongly sure of
+            before it branches it is sure of again: at 1 it would lose the same answer in the same way for ever.
         conflict_threshold: a state whose probability of having lost the answer is above this is given up.
         temperature: of the symbol that a branch tries, drawn from the answer's logits.
     """
 
     keep_threshold: float = 0.1
-    caution: float = 0.5
+    restart_decay: float = 0.5
     conflict_threshold: float = 0.5
     temperature: float = 1.0
 
@@ -99,7 +99,7 @@ def choose(
         deduction: thresholds.
     """
     conflict = output.conflict_logits[:, -1].sigmoid() > deduction.conflict_threshold
-    threshold = deduction.keep_threshold * deduction.caution ** restarts.view(-1, 1, 1)
+    threshold = deduction.keep_threshold * deduction.restart_decay ** restarts.view(-1, 1, 1)
     unlikely = output.keep_logits[:, -1].sigmoid() < threshold
     removed = candidates & unlikely & ~given.unsqueeze(-1)
     left = candidates & ~removed

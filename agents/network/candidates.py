@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from latent_rl.agents.network.blocks import Linear
 from latent_rl.agents.network.reasoner import ReasonerConfig, RecursiveReasoner
-from latent_rl.agents.network.units import PairEmbedding, UnitNetwork, check_units
+from latent_rl.agents.network.units import PairEmbedding, UnitNetwork, check_declared
 
 
 class DeductionOutput(NamedTuple):
@@ -90,7 +90,7 @@ class UnitReasoner(CandidateReasoner):
     """
 
     def _build(self, config: ReasonerConfig) -> None:
-        check_units(config.units, config.seq_len)
+        check_declared(config.units, config.interchangeable, config.symbols, config.seq_len, config.vocab_size)
         for name, only in (("puzzle_embedding_width", 0), ("kernel", 0)):
             if getattr(config, name) != only:
                 raise ValueError(f"mixer=units has {name}={only}, got {getattr(config, name)}")

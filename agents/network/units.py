@@ -18,7 +18,7 @@ from latent_rl.agents.network.blocks import Linear, SwiGLU, truncated_normal_
 from latent_rl.agents.network.fused import rms_norm
 
 
-class Listening(nn.Module):
+class MessagePassing(nn.Module):
     """What every pair of a cell and a symbol hears of the others.
 
     That is `sum_k W_k mean(x of the symbol over unit k of the cell) + W mean(x of all symbols of the cell)`; the whole
@@ -56,16 +56,16 @@ class Listening(nn.Module):
 
 
 class UnitBlock(nn.Module):
-    """One layer: listen, norm, gated MLP, norm; the norm follows the residual sum, as in `Block`."""
+    """One layer: messages, norm, gated MLP, norm; the norm follows the residual sum, as in `Block`."""
 
     def __init__(self, width: int, expansion: float, multiple_of: int, units: Sequence[Sequence[int]]) -> None:
         super().__init__()
-        self.listening = Listening(width, units)
+        self.messages = MessagePassing(width, units)
         self.mlp = SwiGLU(width, expansion, multiple_of)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[L, B, S, D]` to the same shape."""
-        return self.mlp(rms_norm(x + self.listening(x)))
+        return self.mlp(rms_norm(x + self.messages(x)))
 
 
 class UnitNetwork(nn.Module):
@@ -96,43 +96,46 @@ class PairEmbedding(nn.Module):
 
     def __init__(self, width: int, vocab_size: int, symbols: Sequence[int], interchangeable: Sequence[int]) -> None:
         super().__init__()
-        self.symbols = list(symbols)
-        first = min(interchangeable, default=0)
-        named = torch.tensor([first if token in interchangeable else token for token in range(vocab_size)])
-        self.register_buffer("named", named, persistent=False)
-        self.register_buffer("of_symbol", torch.tensor(self.symbols), persistent=False)
+        others = [token for token in range(vocab_size) if token not in interchangeable]
+        kinds = [others.index(token) if token in others else len(others) for token in range(vocab_size)]
+        self.register_buffer("kinds", torch.tensor(kinds), persistent=False)
+        self.register_buffer("symbols", torch.tensor(symbols), persistent=False)
         self.standing = nn.Embedding(8, width)
-        self.given = nn.Embedding(vocab_size, width)
-        self.symbol = nn.Embedding(vocab_size, width)
+        self.given = nn.Embedding(max(kinds) + 1, width)
+        self.symbol = nn.Embedding(max(kinds) + 1, width)
         for table in (self.standing, self.given, self.symbol):
             truncated_normal_(table.weight.data, 1.0)
 
     def forward(self, inputs: Tensor, candidates: Tensor) -> Tensor:
         """Float32 `[B, L, S, D]` of tokens int64 `[B, L]` and candidates bool `[B, L, V]`."""
-        alive = candidates[..., self.of_symbol]
+        alive = candidates[..., self.symbols]
         single = (alive.sum(-1, keepdim=True) == 1).expand_as(alive)
-        given = inputs.unsqueeze(-1) == self.of_symbol
+        given = inputs.unsqueeze(-1) == self.symbols
         standing = self.standing(alive.long() + 2 * single.long() + 4 * given.long())
-        of_cell = self.given(self.named[inputs]).unsqueeze(-2)
-        return standing + of_cell + self.symbol(self.named[self.of_symbol])
+        of_cell = self.given(self.kinds[inputs]).unsqueeze(-2)
+        return standing + of_cell + self.symbol(self.kinds[self.symbols])
 
     def to_vocabulary(self, logits: Tensor) -> Tensor:
         """Logits `[*B, L, S]` of the symbols as `[*B, L, V]`; no cell can hold any other token."""
-        spread = logits.new_full((*logits.shape[:-1], len(self.named)), NEVER)
-        return spread.index_copy(-1, self.of_symbol, logits)
+        spread = logits.new_full((*logits.shape[:-1], len(self.kinds)), NEVER)
+        return spread.index_copy(-1, self.symbols, logits)
 
 
 NEVER = -20.0
 """Logit of what cannot be: finite, so that losses that are not to count it multiply it by 0."""
 
 
-def check_units(units: Sequence[Sequence[int]], cells: int) -> None:
-    """Raise `ValueError` if these are no units of a board of so many cells."""
+def check_declared(
+    units: Sequence[Sequence[int]], interchangeable: Sequence[int], symbols: Sequence[int], cells: int, vocab_size: int
+) -> None:
+    """Raise `ValueError` if this is not what a puzzle of so many cells and tokens can declare about itself."""
     if not units:
         raise ValueError("mixer=units needs a puzzle that declares its units; mixer=mlp is for every puzzle")
     for of in units:
         if len(of) != cells:
             raise ValueError(f"units name the unit of each of {cells} cells, got {len(of)}")
-
-
-__all__ = ["Listening", "PairEmbedding", "UnitBlock", "UnitNetwork", "check_units"]
+    for name, tokens in (("interchangeable", interchangeable), ("symbols", symbols)):
+        if len(set(tokens)) < len(tokens) or not all(0 <= token < vocab_size for token in tokens):
+            raise ValueError(f"{name} must be distinct tokens within 0 to {vocab_size - 1}, got {list(tokens)}")
+    if not symbols:
+        raise ValueError("symbols names no token that a cell can turn out to hold")

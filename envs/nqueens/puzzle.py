@@ -176,12 +176,10 @@ class NQueens(Puzzle):
 
     def offending(self, inputs: Tensor, answers: Tensor) -> Tensor:
         """Queens that another one attacks, given queens that are gone, and what is neither: bool `[B, L]`."""
-        size = self.grid_shape[0]
         queens = answers == QUEEN
-        place = torch.arange(size * size, device=answers.device)
-        row, column = place // size, place % size
-        lines = torch.stack((row, column, row + column, row - column))
-        attacks = (lines.unsqueeze(1) == lines.unsqueeze(2)).any(0) & ~torch.eye(size * size, device=row.device).bool()
+        lines = torch.tensor(self.units, device=answers.device)
+        itself = torch.eye(self.seq_len, dtype=torch.bool, device=answers.device)
+        attacks = (lines.unsqueeze(1) == lines.unsqueeze(2)).any(0) & ~itself
         attacked = queens & (queens.float() @ attacks.float() > 0)
         return attacked | ((inputs == QUEEN) & ~queens) | ((answers != EMPTY) & ~queens)
 

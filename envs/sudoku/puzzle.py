@@ -315,17 +315,14 @@ class Sudoku(Puzzle):
 
     def _conflict(self, board: np.ndarray) -> str | None:
         """The first row, column or box in which a digit stands twice, in words."""
-        rows, columns = self.box_shape
-        grid = board.reshape(self.size, self.size)
-        boxes = grid.reshape(self.size // rows, rows, -1, columns).swapaxes(1, 2).reshape(self.size, self.size)
-        for kind, units in (("row", grid), ("column", grid.T), ("box", boxes)):
-            for number, unit in enumerate(units, start=1):
-                counts = np.bincount(unit, minlength=self.vocab_size)
+        for kind, unit in zip(("row", "column", "box"), self.units, strict=True):
+            for number in range(self.size):
+                counts = np.bincount(board[np.equal(unit, number)], minlength=self.vocab_size)
                 counts[: BLANK + 1] = 0
                 if (counts > 1).any():
                     token = int((counts > 1).argmax())
                     amount = ("two", "three")[counts[token] - 2] if counts[token] < 4 else "many"
-                    return f"{kind} {number} has {amount} {self.symbols[token]}s"
+                    return f"{kind} {number + 1} has {amount} {self.symbols[token]}s"
         return None
 
     def _place(self, cell: int) -> str:

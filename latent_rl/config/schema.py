@@ -115,7 +115,7 @@ class DeductionConfig(Section):
     """How a step over candidates reads its logits; see latent_rl.agents.Deduction."""
 
     keep_threshold: Fraction = Field(0.1, description="candidates less likely than this to be right go")
-    caution: Fraction = Field(0.5, description="what each new beginning of a puzzle multiplies keep_threshold by")
+    restart_decay: Fraction = Field(0.5, description="what each restart of a puzzle multiplies keep_threshold by")
     conflict_threshold: Fraction = Field(
         0.5, description="states likelier than this to have lost the answer start anew"
     )

@@ -161,7 +161,7 @@ def rule_context(config: Config, puzzle: Puzzle, policy: HaltingPolicy | None) -
 
 def translate(values: Mapping[str, Any]) -> Mapping[str, Any]:
     """Values that a run of any version has written, fully resolved, in the keys of today."""
-    return _translate_precision(_translate_judge(_translate_loss(_translate_halting(values))))
+    return _translate_precision(_translate_deduction(_translate_judge(_translate_loss(_translate_halting(values)))))
 
 
 def _translate_precision(values: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -169,6 +169,14 @@ def _translate_precision(values: Mapping[str, Any]) -> Mapping[str, Any]:
         return values
     others = {key: value for key, value in values.items() if key != "bf16"}
     return {"precision": "bfloat16" if values["bf16"] else "float32", **others}
+
+
+def _translate_deduction(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Before restarts made a puzzle's steps more careful, they changed nothing; runs write all options out."""
+    deduction = values.get("deduction")
+    if not isinstance(deduction, Mapping) or "restart_decay" in deduction:
+        return values
+    return {**values, "deduction": {**deduction, "restart_decay": 1.0}}
 
 
 def _translate_halting(values: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
+from torch import Tensor
 
 from latent_rl.agents import (
     ALONE,
@@ -77,14 +78,7 @@ def build_reasoner(config: Config, puzzle: Puzzle, device: torch.device) -> Recu
                 f"env.state=candidates: {puzzle.name} has votes on its answers, which deduction does not take"
             )
         possible = possible_symbols(puzzle)
-    declared = {}
-    if network.mixer == "units" and possible is not None:
-        given = puzzle.instances("train").inputs.unique()
-        declared = {
-            "units": puzzle.units,
-            "interchangeable": puzzle.interchangeable,
-            "symbols": tuple(possible[given].any(0).nonzero().flatten().tolist()),
-        }
+    declared = _declared(puzzle, possible) if network.mixer == "units" and possible is not None else {}
     try:
         reasoner = make_reasoner(
             ReasonerConfig(
@@ -104,6 +98,16 @@ def build_reasoner(config: Config, puzzle: Puzzle, device: torch.device) -> Recu
     if isinstance(reasoner, CandidateReasoner):
         reasoner.possible.copy_(possible)
     return reasoner.to(device)
+
+
+def _declared(puzzle: Puzzle, possible: Tensor) -> dict[str, tuple]:
+    """What `network.mixer=units` reads of a puzzle: its declarations, and the tokens that cells can come to hold."""
+    given = puzzle.instances("train").inputs.flatten().bincount(minlength=puzzle.vocab_size) > 0
+    return {
+        "units": puzzle.units,
+        "interchangeable": puzzle.interchangeable,
+        "symbols": tuple(possible[given].any(0).nonzero().flatten().tolist()),
+    }
 
 
 def accelerate(reasoner: RecursiveReasoner, config: Config) -> None:

@@ -107,7 +107,7 @@ def test_a_puzzle_that_was_begun_anew_takes_a_surer_step():
     restarts = torch.tensor([0, 1, 4])
     found = choose(logits, seen["candidates"], seen["given"], restarts, Deduction())
     assert found["keep"][:, 3, 1].tolist() == [False, True, True]
-    reckless = choose(logits, seen["candidates"], seen["given"], restarts, Deduction(caution=1.0))
+    reckless = choose(logits, seen["candidates"], seen["given"], restarts, Deduction(restart_decay=1.0))
     assert reckless["keep"][:, 3, 1].tolist() == [False, False, False]
 
 

@@ -7,7 +7,7 @@ import torch
 
 from latent_rl.agents import ReasonerConfig, make_reasoner
 from latent_rl.agents.network import UnitReasoner
-from latent_rl.agents.network.units import NEVER, Listening
+from latent_rl.agents.network.units import NEVER, MessagePassing
 from latent_rl.envs.nqueens import NQueens
 from latent_rl.envs.sudoku import Sudoku
 
@@ -69,15 +69,15 @@ def test_symbols_that_are_no_mere_names_are_told_apart():
 
 def test_a_pair_hears_the_means_over_its_units_and_over_the_symbols_of_its_cell():
     torch.manual_seed(0)
-    listening = Listening(3, SUDOKU.units)
+    messages = MessagePassing(3, SUDOKU.units)
     x = torch.randn(16, 2, 4, 3)
-    of_symbols = x.mean(2, keepdim=True) @ listening.of_symbols.weight.t()
-    expected = of_symbols.expand_as(x) + (x.mean(0) @ listening.of_units[3])
+    of_symbols = x.mean(2, keepdim=True) @ messages.of_symbols.weight.t()
+    expected = of_symbols.expand_as(x) + (x.mean(0) @ messages.of_units[3])
     for kind, units in enumerate(SUDOKU.units):
         for cell in range(16):
             members = [other for other in range(16) if units[other] == units[cell]]
-            expected[cell] += x[members].mean(0) @ listening.of_units[kind]
-    torch.testing.assert_close(listening(x), expected)
+            expected[cell] += x[members].mean(0) @ messages.of_units[kind]
+    torch.testing.assert_close(messages(x), expected)
 
 
 def test_tokens_that_no_cell_can_hold_have_no_chance():
@@ -103,6 +103,9 @@ def test_a_pass_is_a_call_and_all_of_its_weights_learn():
     sum(one.square().mean() for one in found).backward()
     still = {name for name, weight in net.named_parameters() if weight.grad is None or not weight.grad.any()}
     assert still == set()
+    # Digits share one row of each table, and no cell can turn out blank or padding: rows of what was never met rest.
+    assert net.embed_pairs.given.weight.grad.any(-1).tolist() == [False, True, True]
+    assert net.embed_pairs.symbol.weight.grad.any(-1).tolist() == [False, False, True]
 
 
 def test_in_bfloat16_it_says_nearly_the_same():
@@ -117,8 +120,7 @@ def test_in_bfloat16_it_says_nearly_the_same():
 def test_a_larger_board_takes_no_more_weights():
     def weights(size: int) -> int:
         puzzle = Sudoku(size)
-        net = reasoner(puzzle, puzzle.interchangeable)
-        return sum(weight.numel() for weight in (*net.network.parameters(), *net.pair_head.parameters()))
+        return sum(weight.numel() for weight in reasoner(puzzle, puzzle.interchangeable).parameters())
 
     assert weights(4) == weights(9)
 
@@ -146,6 +148,9 @@ def test_queens_declare_their_units_too():
         ({"units": ()}, "mixer=units needs a puzzle that declares its units"),
         ({"units": ((0, 1),)}, "the unit of each of 16 cells, got 2"),
         ({"state": "latents", "cycles": 1}, "mixer=units is for state=candidates"),
+        ({"symbols": (2, 6)}, r"symbols must be distinct tokens within 0 to 5, got \[2, 6\]"),
+        ({"interchangeable": (2, 2)}, r"interchangeable must be distinct tokens within 0 to 5, got \[2, 2\]"),
+        ({"symbols": ()}, "symbols names no token that a cell can turn out to hold"),
         ({"puzzle_embedding_width": 8, "num_puzzle_ids": 1}, "mixer=units has puzzle_embedding_width=0, got 8"),
     ],
 )

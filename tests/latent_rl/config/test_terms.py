@@ -103,6 +103,13 @@ def test_the_settings_of_then_and_now_differ_in_the_judge_alone(tmp_path: Path) 
     assert LossConfig(terms=merge(found["terms"], {"solved": {"judged_by": "rule"}})) == now.loss
 
 
+def test_restarts_of_older_runs_change_nothing_still() -> None:
+    saved = load_config("sudoku-4x4", ["scheme=deduce"]).model_dump(mode="json")
+    assert validate_saved(saved).deduction.restart_decay == 0.5
+    del saved["deduction"]["restart_decay"]
+    assert validate_saved(saved).deduction.restart_decay == 1.0
+
+
 def test_a_checkpoint_is_read_without_looking_losses_up(tmp_path: Path) -> None:
     saved = yaml.safe_load(write_old(tmp_path / "config.yaml", SOLVED).read_text())
     assert validate_saved(saved).loss.weight("solved") == 0.3
