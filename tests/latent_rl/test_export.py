@@ -169,6 +169,16 @@ def test_what_a_puzzle_declares_about_itself_goes_along(tmp_path, monkeypatch) -
     assert same(before, after) and after.config == before.config and len(after.config.units) == 3
 
 
+def test_the_shape_of_a_board_goes_along(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    changes = ["network={width: 16, heads: 2, multiple_of: 8}"]
+    changes += ["env.options={size: 4, train: 20, test: 5, validation: 0}"]
+    save_untrained(tmp_path / "maze", load_config("maze-10", changes))
+    export.main(["maze", "out"])
+    before, after = load_model("maze").reasoner, load_model("out").reasoner
+    assert same(before, after) and after.config == before.config and after.config.kernel
+
+
 SMALL_SHAPE = {"vocab_size": 6, "seq_len": 16, "width": 16, "heads": 2, "layers": 1, "multiple_of": 8, "cycles": 1}
 DIS = {"cycles": 2, "inner_updates": 1, "step_embedding_steps": 3, "feed": "answer"}
 DECLARED = {"units": Sudoku(4).units, "interchangeable": Sudoku(4).interchangeable, "symbols": (2, 3, 4, 5)}
