@@ -35,7 +35,7 @@ class Deduction:
 
 
 class DeductionPolicy(TensorDictModuleBase):
-    """Reads candidates, runs one deduction step, writes which of them go, and where to branch if none does.
+    """Reads candidates, runs one deduction step, writes which of them go, and where to branch after that.
 
     | key | shape | dtype | |
     | --- | --- | --- | --- |
@@ -45,10 +45,10 @@ class DeductionPolicy(TensorDictModuleBase):
     | `given` | `[*B, L]` | bool | read |
     | `restarts` | `[*B]` | int64 | read |
     | `keep` | `[*B, L, V]` | bool | written: False for candidates that go, for all where a conflict is seen |
-    | `branch_cell` | `[*B]` | int64 | written: the cell that is pinned, `L` for none |
+    | `branch_cell` | `[*B]` | int64 | written: the cell that is pinned; `L`: none, for conflicts and full boards |
     | `branch_symbol` | `[*B]` | int64 | written: the symbol that it is pinned to |
 
-    Branches are made where the step is sure of nothing: in an open cell with the fewest candidates, of those in the one
+    Every step branches, as its authors have it: in an open cell with the fewest candidates left, of those in the one
     whose likeliest symbol is likeliest. The symbol is drawn from torch's generator, so that a puzzle that is begun anew
     takes other branches.
 
@@ -105,7 +105,7 @@ def choose(
     left = candidates & ~removed
     counts = left.sum(-1)
     undecided = counts > 1
-    branches = undecided.any(-1) & ~removed.flatten(1).any(-1)
+    branches = undecided.any(-1) & ~conflict
 
     scores = (output.symbol_logits[:, -1] / deduction.temperature).masked_fill(~left, -torch.inf)
     # A cell that has lost all its candidates has nothing to draw from; it is a conflict, and does not branch.

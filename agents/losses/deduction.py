@@ -50,10 +50,12 @@ class KeepLoss(RecursionLoss):
     """Binary cross-entropy of "this candidate is part of the answer", over the candidates that are still possible.
 
     Losing a right candidate ends in a conflict, keeping a wrong one costs a step: an error on the former counts `right`
-    times, on the latter `wrong` times, 8 to 1 by default. Cells that were given do not count.
+    times, on the latter `wrong` times, 8 to 1 by default. Cells that were given do not count, nor do states that have
+    lost the answer: who learns there that a branch may have been wrong deduces nothing from any branch.
 
-    Returns `loss_keep`, and without gradient, of steps that did not give up, `removed`, the mean number of candidates
-    that a step removed, and `removed_wrongly`, the share of them that is part of the answer.
+    Returns `loss_keep`, and without gradient, of states that had the answer and steps that did not give up, `removed`,
+    the mean number of candidates that a step removed, and `removed_wrongly`, the share of them that is part of the
+    answer.
 
     Keyword Args:
         right: weight of candidates that are part of the answer.
@@ -111,7 +113,8 @@ class KeepLoss(RecursionLoss):
         _check_logits("keep logits", logits, candidates)
         solution = self.read(tensordict, "solution")
         open_cells = ~self.read(tensordict, "given") & (solution != IGNORE)
-        alive = candidates & open_cells.unsqueeze(-1)
+        lost = answer_lost(candidates, solution)
+        alive = candidates & (open_cells & ~lost.unsqueeze(-1)).unsqueeze(-1)
         right = alive & parts_of_answer(solution, candidates.shape[-1])
         weights = torch.where(right, self.right, self.wrong) * alive
         targets = right.to(logits.dtype).unsqueeze(1).expand_as(logits)
@@ -119,7 +122,7 @@ class KeepLoss(RecursionLoss):
             logits, targets, weight=weights.unsqueeze(1).expand_as(logits), reduction="sum"
         )
         keep = self.read(tensordict, "keep")
-        going_on = keep.flatten(1).any(-1)
+        going_on = keep.flatten(1).any(-1) & ~lost
         removed = alive & ~keep & going_on.view(-1, 1, 1)
         count = removed.sum()
         return TensorDict(
@@ -135,6 +138,8 @@ class KeepLoss(RecursionLoss):
 class SymbolLoss(RecursionLoss):
     """Cross-entropy of the symbol that every cell holds in the answer, over cells that were not given.
 
+    States that have lost the answer do not count, as in `KeepLoss`.
+
     Returns `loss_symbol`, and without gradient `symbol_accuracy` (of cells) and `board_accuracy` of the likeliest
     symbols after the last update, whatever the candidates say.
     """
@@ -147,7 +152,7 @@ class SymbolLoss(RecursionLoss):
 
         Attributes:
             symbol_logits: float32 `[B, n, L, V]`. Default `"symbol_logits"`.
-            candidates: bool `[B, L, V]`, for the check of shapes. Default `"candidates"`.
+            candidates: bool `[B, L, V]`. Default `"candidates"`.
             given: bool `[B, L]`. Default `"given"`.
             solution: int64 `[B, L]`. Default `"solution"`.
         """
@@ -176,18 +181,20 @@ class SymbolLoss(RecursionLoss):
             ValueError: logits and candidates do not fit each other; the message names both shapes.
         """
         logits, solution = self.read(tensordict, "symbol_logits"), self.read(tensordict, "solution")
-        _check_logits("symbol logits", logits, self.read(tensordict, "candidates"))
-        given = self.read(tensordict, "given")
-        targets = solution.masked_fill(given, IGNORE)
+        candidates = self.read(tensordict, "candidates")
+        _check_logits("symbol logits", logits, candidates)
+        lost = answer_lost(candidates, solution).unsqueeze(-1)
+        targets = solution.masked_fill(self.read(tensordict, "given") | lost, IGNORE)
         counted = targets != IGNORE
         every = targets.unsqueeze(1).expand(logits.shape[:-1])
         total = F.cross_entropy(logits.flatten(0, -2), every.flatten(), ignore_index=IGNORE, reduction="sum")
         wrong = (logits.detach()[:, -1].argmax(-1) != solution) & counted
+        boards = counted.any(-1)
         return TensorDict(
             {
                 "loss_symbol": total / (shared_count(counted.sum()) * logits.shape[1]),
                 "symbol_accuracy": 1.0 - wrong.sum() / counted.sum().clamp(min=1),
-                "board_accuracy": (~wrong.any(-1)).float().mean(),
+                "board_accuracy": (boards & ~wrong.any(-1)).sum() / boards.sum().clamp(min=1),
             },
             batch_size=[],
         )

@@ -169,7 +169,7 @@ class DeductionStep:
         answer: int64 `[L]`, the cells that are decided after it, and of the others what was given for them.
         candidates: int, how many are left over all cells.
         removed: int, how many the step removed because it was sure.
-        branch: the cell and the symbol that it tried, if it was sure of nothing.
+        branch: the cell and the symbol that it tried after that; None if it saw a conflict or left nothing undecided.
         conflict: whether that was a conflict, after which the puzzle was begun anew.
         passes: network passes spent up to and with the step, as the ledger counted them.
     """

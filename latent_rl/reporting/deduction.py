@@ -24,7 +24,7 @@ def in_words(puzzle: Puzzle, step: DeductionStep) -> str:
     if step.branch is not None:
         cell, symbol = step.branch
         row, column = divmod(cell, puzzle.grid_shape[1])
-        parts.append(f"sure of nothing: tries {puzzle.symbols[symbol]} in row {row + 1}, column {column + 1}")
+        parts.append(f"tries {puzzle.symbols[symbol]} in row {row + 1}, column {column + 1}")
     if step.conflict:
         parts.append("a conflict: begins anew")
     return f"{', '.join(parts) or 'nothing removed'}; {step.candidates} candidates left, {step.passes} passes so far"

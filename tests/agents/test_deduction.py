@@ -96,7 +96,6 @@ def test_candidates_go_that_are_unlikelier_than_the_threshold():
     logits = output(keep, torch.zeros_like(keep), torch.tensor([-9.0]))
     found = choose(logits, seen["candidates"], seen["given"], seen["restarts"], Deduction())
     assert (~found["keep"]).nonzero().tolist() == [[0, 3, 1]]
-    assert found["branch_cell"].tolist() == [CELLS]
 
 
 def test_a_puzzle_that_was_begun_anew_takes_a_surer_step():
@@ -118,11 +117,12 @@ def test_a_sure_conflict_keeps_nothing():
     logits = output(keep, torch.zeros_like(keep), conflict)
     found = choose(logits, seen["candidates"], seen["given"], seen["restarts"], Deduction())
     assert not found["keep"][0].any() and found["keep"][1].all()
+    assert found["branch_cell"][0] == CELLS and found["branch_cell"][1] < CELLS
     careful = choose(logits, seen["candidates"], seen["given"], seen["restarts"], Deduction(conflict_threshold=0.9))
-    assert careful["keep"].all()
+    assert careful["keep"].all() and (careful["branch_cell"] < CELLS).all()
 
 
-def test_a_step_that_is_sure_of_nothing_branches_where_the_fewest_candidates_are():
+def test_a_step_branches_where_the_fewest_candidates_are():
     candidates = torch.zeros(2, CELLS, TOKENS, dtype=torch.bool)
     candidates[:, :, 1:4] = True
     candidates[:, 2, 3] = candidates[:, 4, 3] = False  # two candidates each: 1 and 2
@@ -135,6 +135,18 @@ def test_a_step_that_is_sure_of_nothing_branches_where_the_fewest_candidates_are
     # Cells 2 and 4 are the tightest; the surer one is taken, and what it is sure of.
     assert found["branch_cell"].tolist() == [4, 2]
     assert found["branch_symbol"].tolist() == [2, 2]
+
+
+def test_a_step_branches_in_what_it_leaves():
+    candidates = torch.zeros(2, CELLS, TOKENS, dtype=torch.bool)
+    candidates[:, :, 1] = True
+    candidates[:, 3, 1:4] = candidates[:, 5, 1:3] = True
+    keep = torch.full((2, CELLS, TOKENS), 5.0)
+    keep[:, 5, 2] = -5.0  # decides cell 5, so that 3 is left
+    keep[1, 3, 2:4] = -5.0  # decides that, too
+    logits = output(keep, torch.zeros_like(keep), torch.full((2,), -9.0))
+    found = choose(logits, candidates, *untouched(2), Deduction())
+    assert found["branch_cell"].tolist() == [3, CELLS]
 
 
 def test_symbols_are_drawn_from_what_is_left_by_their_probability_at_a_temperature():

@@ -12,48 +12,50 @@ from tensordict import TensorDict
 from latent_rl.agents import ConflictLoss, KeepLoss, SymbolLoss, answer_lost
 
 IGNORE = -100
-SOLUTION = torch.tensor([[1, 2, 1, IGNORE], [2, 2, 1, 1]])
+SOLUTION = torch.tensor([[1, 2, 1, IGNORE], [2, 2, 1, 1], [2, 2, 1, 1]])
 CANDIDATES = torch.tensor(
     [
         [[0, 1, 0], [0, 1, 1], [0, 1, 0], [1, 1, 1]],
         [[0, 0, 1], [0, 1, 0], [0, 1, 1], [0, 1, 1]],  # the second cell has lost its 2
+        [[0, 0, 1], [0, 1, 1], [0, 1, 1], [0, 1, 1]],
     ]
 ).bool()
-GIVEN = torch.tensor([[True, False, False, False], [True, False, False, False]])
+GIVEN = torch.tensor([True, False, False, False]).expand(3, -1)
 
 
 def batch(**changes: torch.Tensor) -> TensorDict:
     generator = torch.Generator().manual_seed(0)
     values = {
-        "keep_logits": torch.randn(2, 5, 4, 3, generator=generator),
-        "symbol_logits": torch.randn(2, 5, 4, 3, generator=generator),
-        "conflict_logits": torch.randn(2, 5, generator=generator),
+        "keep_logits": torch.randn(3, 5, 4, 3, generator=generator),
+        "symbol_logits": torch.randn(3, 5, 4, 3, generator=generator),
+        "conflict_logits": torch.randn(3, 5, generator=generator),
         "candidates": CANDIDATES,
         "given": GIVEN,
         "keep": torch.ones_like(CANDIDATES),
         "solution": SOLUTION,
     }
-    return TensorDict({**values, **changes}, [2])
+    return TensorDict({**values, **changes}, [3])
 
 
 def test_which_states_have_lost_the_answer():
-    assert answer_lost(CANDIDATES, SOLUTION).tolist() == [False, True]
-    assert answer_lost(CANDIDATES, torch.full_like(SOLUTION, IGNORE)).tolist() == [False, False]
+    assert answer_lost(CANDIDATES, SOLUTION).tolist() == [False, True, False]
+    assert answer_lost(CANDIDATES, torch.full_like(SOLUTION, IGNORE)).tolist() == [False, False, False]
 
 
 def test_keep_counts_candidates_that_are_still_alive_in_cells_that_count_and_were_not_given():
     data = batch()
     logits = data["keep_logits"]
-    # (row, cell, symbol, part of the answer)
+    # (row, cell, symbol, part of the answer); the second state has lost the answer, and teaches nothing
     alive = [
         (0, 1, 1, 0),
         (0, 1, 2, 1),
         (0, 2, 1, 1),
-        (1, 1, 1, 0),
-        (1, 2, 1, 1),
-        (1, 2, 2, 0),
-        (1, 3, 1, 1),
-        (1, 3, 2, 0),
+        (2, 1, 1, 0),
+        (2, 1, 2, 1),
+        (2, 2, 1, 1),
+        (2, 2, 2, 0),
+        (2, 3, 1, 1),
+        (2, 3, 2, 0),
     ]
     total = 0.0
     for update in range(5):
@@ -69,7 +71,9 @@ def test_keep_tells_what_was_removed_and_what_should_not_have_been():
     keep[0, 1, 1] = keep[0, 1, 2] = keep[0, 0, 1] = False  # a wrong one, a right one, and one of a given cell
     found = KeepLoss()(batch(keep=keep))
     assert (float(found["removed"]), float(found["removed_wrongly"])) == (1.0, 0.5)
-    keep[1] = False  # gave up: that removes nothing
+    keep[1, 2] = False  # of a state that has lost the answer
+    assert float(KeepLoss()(batch(keep=keep))["removed"]) == 1.0
+    keep[2] = False  # gave up: that removes nothing
     found = KeepLoss()(batch(keep=keep))
     assert (float(found["removed"]), float(found["removed_wrongly"])) == (2.0, 0.5)
 
@@ -88,7 +92,7 @@ def test_losing_a_right_candidate_costs_eight_times_as_much_by_default():
 
 def test_symbols_are_learned_of_all_cells_that_count_and_were_not_given():
     data = batch()
-    cells = [(0, 1), (0, 2), (1, 1), (1, 2), (1, 3)]
+    cells = [(0, 1), (0, 2), (2, 1), (2, 2), (2, 3)]
     total = sum(
         float(F.cross_entropy(data["symbol_logits"][row, update, cell], SOLUTION[row, cell]))
         for update in range(5)
@@ -103,12 +107,20 @@ def test_symbols_are_learned_of_all_cells_that_count_and_were_not_given():
 
 
 def test_a_conflict_is_a_lost_answer():
-    logits = torch.zeros(2, 5)
-    logits[:, -1] = torch.tensor([3.0, 3.0])
+    logits = torch.zeros(3, 5)
+    logits[:, -1] = 3.0
     found = ConflictLoss()(batch(conflict_logits=logits))
-    wanted = (8 * math.log(2) + math.log1p(math.exp(3)) + math.log1p(math.exp(-3))) / 10
+    wanted = (12 * math.log(2) + 2 * math.log1p(math.exp(3)) + math.log1p(math.exp(-3))) / 15
     assert float(found["loss_conflict"]) == pytest.approx(wanted, rel=1e-5)
-    assert (float(found["conflict_share"]), float(found["conflict_accuracy"])) == (0.5, 0.5)
+    assert float(found["conflict_share"]) == float(found["conflict_accuracy"]) == pytest.approx(1 / 3)
+
+
+def test_states_that_have_all_lost_the_answer_teach_nothing_but_that():
+    lost = batch()[1:2]
+    for loss, name in ((KeepLoss(), "loss_keep"), (SymbolLoss(), "loss_symbol")):
+        found = loss(lost)
+        assert float(found[name]) == 0.0 and all(bool(value.isfinite()) for value in found.values())
+    assert float(ConflictLoss()(lost)["loss_conflict"]) > 0.0
 
 
 @pytest.mark.parametrize(
@@ -120,9 +132,10 @@ def test_every_update_learns_and_missing_or_misshaped_logits_are_named(loss, log
     found = loss()(data)
     assert set(found.keys()) == set(loss().out_keys)
     next(value for key, value in found.items() if key.startswith("loss_")).backward()
-    assert data[logits].grad.flatten(2).abs().sum(-1).gt(0).all() if logits != "conflict_logits" else True
+    learned = data[logits].grad.flatten(2).abs().sum(-1).gt(0) if logits != "conflict_logits" else torch.ones(3, 5)
+    assert learned[[0, 2]].all() and learned[1].any() == (logits == "conflict_logits")
     assert set(loss().in_keys) <= set(data.keys())
     with pytest.raises(KeyError, match="DeductionPolicy writes it"):
         loss()(data.exclude(logits))
     with pytest.raises(ValueError, match=r"of shape .* do not fit"):
-        loss()(data.set(logits, torch.zeros(2, 3, 3, 3)))
+        loss()(data.set(logits, torch.zeros(3, 3, 3, 3)))
