@@ -105,7 +105,7 @@ def choose(
     left = candidates & ~removed
     counts = left.sum(-1)
     undecided = counts > 1
-    branches = undecided.any(-1) & ~conflict
+    branches = undecided.any(-1) & (counts > 0).all(-1) & ~conflict
 
     scores = (output.symbol_logits[:, -1] / deduction.temperature).masked_fill(~left, -torch.inf)
     # A cell that has lost all its candidates has nothing to draw from; it is a conflict, and does not branch.

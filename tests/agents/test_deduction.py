@@ -147,6 +147,9 @@ def test_a_step_branches_in_what_it_leaves():
     logits = output(keep, torch.zeros_like(keep), torch.full((2,), -9.0))
     found = choose(logits, candidates, *untouched(2), Deduction())
     assert found["branch_cell"].tolist() == [3, CELLS]
+    keep[0, 1] = -5.0  # nothing is left for cell 1: a conflict, whatever else is undecided
+    logits = output(keep, torch.zeros_like(keep), torch.full((2,), -9.0))
+    assert choose(logits, candidates, *untouched(2), Deduction())["branch_cell"].tolist() == [CELLS, CELLS]
 
 
 def test_symbols_are_drawn_from_what_is_left_by_their_probability_at_a_temperature():
