@@ -47,7 +47,7 @@ def attention_norm(x: Tensor, qkv: Tensor, out: Tensor, heads: int, rotary: tupl
         query, key, value = F.linear(x, qkv).unflatten(-1, (3, heads, -1)).permute(2, 0, 3, 1, 4)
         if rotary is not None:
             query, key = rotate(query, *rotary), rotate(key, *rotary)
-        mixed = F.scaled_dot_product_attention(query, key, value)
+        mixed = _mixed(query, key, value)
         return rms_norm(x + F.linear(mixed.transpose(1, 2).flatten(-2), out))
     turn = None if rotary is None else torch.complex(*(part[:, : part.shape[1] // 2] for part in rotary))
     if needs_gradient(x, qkv, out):
@@ -56,6 +56,19 @@ def attention_norm(x: Tensor, qkv: Tensor, out: Tensor, heads: int, rotary: tupl
     parts = _split(rows @ _arranged(qkv, heads, turn).t(), turn, batch, heads)
     mixed = F.scaled_dot_product_attention(*parts, scale=1.0).transpose(1, 2).reshape(-1, width)
     return normalise(torch.addmm(rows, mixed, out.t()), 1)[0].view_as(x)
+
+
+def _mixed(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Values `[B, heads, L, D / heads]` that every position has gathered from all.
+
+    In half precision the kernel that a CPU has for this takes 5 to 30 times as long back as forth
+    (`docs/experiments.md`), so where there is a way back the table of a board is written out.
+    """
+    slow_back = query.device.type == "cpu" and query.element_size() < 4 and needs_gradient(query, key, value)
+    if not slow_back or query.shape[0] * query.shape[1] * query.shape[2] ** 2 > LARGEST_TABLE:
+        return F.scaled_dot_product_attention(query, key, value)
+    scores = (query * query.shape[-1] ** -0.5) @ key.mT
+    return scores.float().softmax(-1).to(value.dtype) @ value
 
 
 class _AttentionNorm(torch.autograd.Function):

@@ -80,6 +80,29 @@ def test_in_bfloat16_it_stays_bfloat16(rotary: Rotary) -> None:
     torch.testing.assert_close(out.double(), plain(*given, rotary), rtol=0.1, atol=0.1)
 
 
+@pytest.mark.parametrize("table", ["small", "large"])
+def test_in_half_precision_the_kernel_that_is_slow_back_is_left_out(
+    rotary: Rotary, table: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a CPU, where there is a way back and the board is small; else the kernel is the better one."""
+    given = operands(torch.bfloat16)
+    turned = None if rotary is None else tuple(part.bfloat16() for part in rotary)
+    calls = []
+    kernel = F.scaled_dot_product_attention
+    monkeypatch.setattr(F, "scaled_dot_product_attention", lambda *parts: calls.append(1) or kernel(*parts))
+    if table == "large":
+        monkeypatch.setattr(attending, "LARGEST_TABLE", BATCH * HEADS * LENGTH**2 - 1)
+    out = attention_norm(*given, HEADS, turned)
+    assert len(calls) == (table == "large")
+    exact = [one.detach().double().requires_grad_() for one in given]
+    expected = torch.autograd.grad(plain(*exact, rotary)[0, :2].sum(), exact)
+    for found, right in zip(torch.autograd.grad(out[0, :2].sum(), given), expected, strict=True):
+        assert F.cosine_similarity(found.double().flatten(), right.flatten(), dim=0) > 0.995
+    with torch.no_grad():
+        torch.testing.assert_close(attention_norm(*given, HEADS, turned), out, rtol=0.05, atol=0.05)
+    assert len(calls) == 1 + (table == "large")
+
+
 def test_nothing_that_was_given_or_saved_is_written_to(rotary: Rotary) -> None:
     given = operands()
     before = [one.detach().clone() for one in given]
