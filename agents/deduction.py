@@ -24,13 +24,16 @@ class Deduction:
             with probability `p` is given `c p / (c p + 1 - p)`: 0.1 is 1.4% at 8.
         restart_decay: what each restart of a puzzle multiplies `keep_threshold` by. What a network is wrongly sure of
             before it branches it is sure of again: at 1 it would lose the same answer in the same way for ever.
-        conflict_threshold: a state whose probability of having lost the answer is above this is given up.
+        restart_floor: below this restarts do not bring `keep_threshold`: who is never sure enough deduces nothing.
+        conflict_threshold: a state whose probability of having lost the answer is above this is given up. After a few
+            branches in a hard puzzle most states have lost it: a network that knows that and no more must not give up.
         temperature: of the symbol that a branch tries, drawn from the answer's logits.
     """
 
     keep_threshold: float = 0.1
     restart_decay: float = 0.5
-    conflict_threshold: float = 0.5
+    restart_floor: float = 0.02
+    conflict_threshold: float = 0.98
     temperature: float = 1.0
 
 
@@ -100,6 +103,7 @@ def choose(
     """
     conflict = output.conflict_logits[:, -1].sigmoid() > deduction.conflict_threshold
     threshold = deduction.keep_threshold * deduction.restart_decay ** restarts.view(-1, 1, 1)
+    threshold = threshold.clamp(min=min(deduction.restart_floor, deduction.keep_threshold))
     unlikely = output.keep_logits[:, -1].sigmoid() < threshold
     removed = candidates & unlikely & ~given.unsqueeze(-1)
     left = candidates & ~removed

@@ -50,7 +50,8 @@ def check_name(name: object) -> None:
 class Section(BaseModel):
     """A part of the configuration; unknown keys are errors and values are fixed once loaded."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+    # `--help` imports the schema and validates nothing: validators are built when something is first validated.
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False, defer_build=True)
 
 
 class RewardConfig(Section):
@@ -116,8 +117,9 @@ class DeductionConfig(Section):
 
     keep_threshold: Fraction = Field(0.1, description="candidates less likely than this to be right go")
     restart_decay: Fraction = Field(0.5, description="what each restart of a puzzle multiplies keep_threshold by")
+    restart_floor: Fraction = Field(0.02, description="restarts bring keep_threshold no lower than this")
     conflict_threshold: Fraction = Field(
-        0.5, description="states likelier than this to have lost the answer start anew"
+        0.98, description="states likelier than this to have lost the answer start anew"
     )
     temperature: Number = Field(1.0, gt=0.0, le=100.0, description="of the symbol that a branch tries")
 

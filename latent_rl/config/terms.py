@@ -172,11 +172,11 @@ def _translate_precision(values: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _translate_deduction(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Before restarts made a puzzle's steps more careful, they changed nothing; runs write all options out."""
+    """Restarts changed nothing once, then made steps more careful without a floor; runs write all options out."""
     deduction = values.get("deduction")
-    if not isinstance(deduction, Mapping) or "restart_decay" in deduction:
+    if not isinstance(deduction, Mapping):
         return values
-    return {**values, "deduction": {**deduction, "restart_decay": 1.0}}
+    return {**values, "deduction": {"restart_decay": 1.0, "restart_floor": 0.0, **deduction}}
 
 
 def _translate_halting(values: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -110,15 +110,29 @@ def test_a_puzzle_that_was_begun_anew_takes_a_surer_step():
     assert reckless["keep"][:, 3, 1].tolist() == [False, False, False]
 
 
+def test_restarts_bring_the_threshold_to_its_floor_and_no_further():
+    seen = observation(3)
+    keep = torch.full((3, CELLS, TOKENS), 5.0)
+    keep[:, 3, 1] = -4.0  # probability 0.018
+    logits = output(keep, torch.zeros_like(keep), torch.full((3,), -9.0))
+    restarts = torch.tensor([0, 2, 40])
+    found = choose(logits, seen["candidates"], seen["given"], restarts, Deduction(restart_floor=0.02))
+    assert found["keep"][:, 3, 1].tolist() == [False, False, False]
+    lower = choose(logits, seen["candidates"], seen["given"], restarts, Deduction(restart_floor=0.0))
+    assert lower["keep"][:, 3, 1].tolist() == [False, False, True]
+    below = Deduction(keep_threshold=0.01, restart_floor=0.02)  # a floor raises nothing
+    assert choose(logits, seen["candidates"], seen["given"], restarts, below)["keep"].all()
+
+
 def test_a_sure_conflict_keeps_nothing():
     seen = observation(2)
     keep = torch.full((2, CELLS, TOKENS), 5.0)
-    conflict = torch.tensor([0.1, -0.1])
+    conflict = torch.tensor([4.0, 3.8])  # probabilities 0.982 and 0.978
     logits = output(keep, torch.zeros_like(keep), conflict)
     found = choose(logits, seen["candidates"], seen["given"], seen["restarts"], Deduction())
     assert not found["keep"][0].any() and found["keep"][1].all()
     assert found["branch_cell"][0] == CELLS and found["branch_cell"][1] < CELLS
-    careful = choose(logits, seen["candidates"], seen["given"], seen["restarts"], Deduction(conflict_threshold=0.9))
+    careful = choose(logits, seen["candidates"], seen["given"], seen["restarts"], Deduction(conflict_threshold=0.99))
     assert careful["keep"].all() and (careful["branch_cell"] < CELLS).all()
 
 

@@ -17,7 +17,7 @@ from latent_rl.envs import MDPConfig, Reward
         (HaltingLearner, HaltingPPOConfig, ["lr", "clip", "entropy", "lmbda", "epochs", "minibatch"]),
         (HaltingPolicy, HaltingPPOConfig, ["hidden", "floor"]),
         (Reward, RewardConfig, ["pass_cost", "solve_bonus"]),
-        (Deduction, DeductionConfig, ["keep_threshold", "restart_decay", "conflict_threshold", "temperature"]),
+        (Deduction, DeductionConfig, list(DeductionConfig.model_fields)),
         (MDPConfig, EnvConfig, ["max_steps", "terminate_on_solved"]),
     ],
 )

@@ -12,7 +12,7 @@ from tiny_models import save_untrained, tiny_config
 from latent_rl.agents import LOSSES
 from latent_rl.config import dump, flatten, load_config, load_resolved, merge, validate_saved
 from latent_rl.config.loading import scheme_names
-from latent_rl.config.schema import LossConfig
+from latent_rl.config.schema import DeductionConfig, LossConfig
 from latent_rl.config.terms import MOVED
 from latent_rl.errors import UserError
 from latent_rl.measuring import has_continue_value, value_head_is_trained
@@ -105,7 +105,9 @@ def test_the_settings_of_then_and_now_differ_in_the_judge_alone(tmp_path: Path) 
 
 def test_restarts_of_older_runs_change_nothing_still() -> None:
     saved = load_config("sudoku-4x4", ["scheme=deduce"]).model_dump(mode="json")
-    assert validate_saved(saved).deduction.restart_decay == 0.5
+    assert validate_saved(saved).deduction == DeductionConfig()
+    del saved["deduction"]["restart_floor"]
+    assert validate_saved(saved).deduction == DeductionConfig(restart_floor=0.0)
     del saved["deduction"]["restart_decay"]
     assert validate_saved(saved).deduction.restart_decay == 1.0
 
