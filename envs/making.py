@@ -23,7 +23,7 @@ from latent_rl.envs.registration import (
 RESERVED = (
     "puzzle", "num_envs", "device", "config", "split", "render_mode",
     "width", "positions", "max_steps", "passes_per_step", "reward", "terminate_on_solved", "initial_latents",
-    "possible", "lost_steps",
+    "possible", "lost_steps", "guided_branches",
 )  # fmt: skip
 """What the environments take themselves: an option of a puzzle of that name would never reach it."""
 

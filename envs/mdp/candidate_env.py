@@ -89,6 +89,7 @@ class CandidateEnv(SingleEnv):
     | `render_mode` | `None` | `"ansi"`: `render()` returns the puzzle and what is decided of it as text |
     | `max_steps` | 64 | deduction steps after which an episode is truncated |
     | `lost_steps` | `None` | steps after which an episode that has lost the answer is truncated; for training only |
+    | `guided_branches` | 0.0 | share of branches that pin the symbol of the key; for training only |
     | `passes_per_step` | 8 | network passes of a deduction step |
     | `reward` | `Reward()` | what a step is worth |
     | `possible` | from training data | bool `[V, V]`, which symbols a cell can turn out to hold, by its given token |

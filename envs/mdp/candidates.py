@@ -48,6 +48,10 @@ class CandidateState(Episodes):
         return read_answer(self.inputs, self.candidates)
 
 
+_ODD = 0x2545F4914F6CDD1D
+"""Spreads neighbouring numbers over all 64 bits."""
+
+
 def read_answer(inputs: Tensor, candidates: Tensor) -> Tensor:
     """The symbol of every cell that has one candidate, of the others the token of `inputs`: int64 `[B, L]`."""
     return torch.where(candidates.sum(-1) == 1, candidates.long().argmax(-1), inputs)
@@ -145,6 +149,8 @@ class CandidateDynamics(Rules):
             branch_symbol: int64 `[B]`, the symbol.
         """
         candidates = state.candidates & (keep | state.given.unsqueeze(-1))
+        if self.config.guided_branches:
+            branch_symbol = self._guided(state, candidates, branch_cell, branch_symbol)
         pinned = F.one_hot(branch_cell, self.puzzle.seq_len + 1)[:, :-1].bool().unsqueeze(-1)
         symbol = F.one_hot(branch_symbol, self.puzzle.vocab_size).bool().unsqueeze(1)
         candidates = candidates & (symbol | ~pinned)
@@ -175,6 +181,19 @@ class CandidateDynamics(Rules):
         before = Standing(state.quality, state.solved, state.violations)
         reward = self.config.reward(before, after, self.config.passes_per_step)
         return Transition(next_state, reward, terminated, truncated & ~terminated)
+
+    def _guided(self, state: CandidateState, candidates: Tensor, cell: Tensor, symbol: Tensor) -> Tensor:
+        """The symbols that branches pin, some of them those of the key where these are candidates still."""
+        index = cell.clamp(max=self.puzzle.seq_len - 1).unsqueeze(-1)
+        right = state.solution.gather(1, index).squeeze(-1)
+        counted = right != IGNORE
+        right = right.where(counted, 0)
+        of_cell = candidates.gather(1, index.unsqueeze(-1).expand(-1, -1, candidates.shape[-1])).squeeze(1)
+        possible = counted & of_cell.gather(-1, right.unsqueeze(-1)).squeeze(-1)
+        # Decided by row and step alone, so that no number of rows or processes changes it.
+        mixed = (state.episode_seed ^ (state.step * _ODD)) * _ODD
+        chosen = ((mixed >> 31) & (2**30 - 1)) < self.config.guided_branches * 2**30
+        return torch.where(chosen & possible, right, symbol)
 
     def _standing(self, inputs: Tensor, solution: Tensor, candidates: Tensor) -> Standing:
         """How far deduction has come: the share of surplus candidates that are gone, and whether a full board is right.

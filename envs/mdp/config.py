@@ -101,6 +101,9 @@ class CandidateConfig:
         lost_steps: steps after which an episode is truncated whose candidates have lost the answer of the key; None for
             never. For training only, so that rows that do not see that they are lost make room: a policy sees a lost
             state `lost_steps - 1` times.
+        guided_branches: the share of branches that pin the symbol of the key, whatever the action says, as DAgger mixes
+            the expert into what is collected (arXiv 1011.0686). For training only: what follows from several right
+            branches in a row is seldom seen otherwise.
         passes_per_step: network passes that one deduction step costs.
         reward: callable `(before, after, passes) -> float32 [B]`, see `Reward`; the `quality` of a standing is here the
             share of the surplus candidates that are gone.
@@ -113,6 +116,7 @@ class CandidateConfig:
 
     max_steps: int = 64
     lost_steps: int | None = None
+    guided_branches: float = 0.0
     passes_per_step: int = 8
     reward: Callable[[Standing, Standing, int], Tensor] = Reward()
     possible: Tensor | None = None
@@ -121,6 +125,8 @@ class CandidateConfig:
         _check_minima(self, {"max_steps": 1, "passes_per_step": 1})
         if self.lost_steps is not None:
             _check_minima(self, {"lost_steps": 1})
+        if not 0.0 <= self.guided_branches <= 1.0:
+            raise ValueError(f"guided_branches is a share of branches, in [0, 1]; got {self.guided_branches}")
 
     @classmethod
     def of_reasoner(cls, reasoner: Deducer, **others: Any) -> CandidateConfig:

@@ -63,7 +63,10 @@ _IDLE = (
     ),
     _Idle("answers.memory", _learns_without_search, "only targets search (scheme exit) learn from what is remembered"),
     _Idle("deduction.", lambda config: config.env.state != "candidates", "it is of env.state=candidates"),
-    _Idle("env.lost_steps", lambda config: config.env.state != "candidates", "it is of env.state=candidates"),
+    *(
+        _Idle(f"env.{key}", lambda config: config.env.state != "candidates", "it is of env.state=candidates")
+        for key in ("lost_steps", "guided_branches")
+    ),
     _Idle(
         "env.terminate_on_solved",
         lambda config: config.env.state == "candidates",

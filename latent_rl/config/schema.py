@@ -75,6 +75,9 @@ class EnvConfig(Section):
     lost_steps: Thousand | None = Field(
         None, description="candidates: steps after which a training episode that has lost the answer makes room"
     )
+    guided_branches: Fraction = Field(
+        0.0, description="candidates: share of the branches of training that pin the symbol of the answer key"
+    )
     terminate_on_solved: Fraction = Field(0.0, description="share of training episodes that end once solved")
     reward: RewardConfig = RewardConfig()
 

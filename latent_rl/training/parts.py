@@ -244,7 +244,9 @@ def environment_maker(config: Config, puzzle: Puzzle, reasoner: RecursiveReasone
     env, shared = config.env, {"max_steps": config.env.max_steps, "reward": build_reward(config)}
     where = {"split": "train", "device": reasoner.initial_y.device}
     if isinstance(reasoner, CandidateReasoner):
-        candidates = CandidateConfig.of_reasoner(reasoner, lost_steps=env.lost_steps, **shared)
+        candidates = CandidateConfig.of_reasoner(
+            reasoner, lost_steps=env.lost_steps, guided_branches=env.guided_branches, **shared
+        )
         return partial(CandidateVectorEnv, puzzle, config=candidates, **where)
     mdp = MDPConfig.of_reasoner(reasoner, terminate_on_solved=env.terminate_on_solved, **shared)
     return partial(LatentRecursionVectorEnv, puzzle, config=mdp, **where)

@@ -203,6 +203,18 @@ def test_the_readmes_puzzle_is_trained_without_a_line_changed(tmp_path, monkeypa
     assert summary["puzzle"] == "takuzu-4x4" and summary["scheme"] == "deduce"
 
 
+def test_where_to_branch_is_measured(here, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    from branching import RULES, main
+
+    counts = ["--batches", "1", "--rows", "8", "--puzzles", "6", "--steps", "3"]
+    main([str(here), *counts, "--json", "branching.json"])
+    rows = json.loads(Path("branching.json").read_text())["rows"]
+    assert [row["rule"] for row in rows] == list(RULES)
+    assert all(len(row["steps"]) == 3 and all(0 < steps <= 3 for steps in row["steps"]) for row in rows)
+    assert "six, fewest: solved " in capsys.readouterr().out
+
+
 def test_it_is_compared_with_other_schemes(here, capsys):
     shared = [setting for setting in SMALL if not setting.startswith("evaluation=")]
     budget = ["evaluation.points=2", "evaluation.puzzles=10", "budget.updates=3", "network.inner_updates=2"]

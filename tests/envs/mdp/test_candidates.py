@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import warnings
+from dataclasses import replace
 
 import gymnasium
 import numpy as np
@@ -188,6 +189,52 @@ def test_without_a_rule_any_full_board_is_the_answer_and_the_key_says_whether_it
     assert info["solved"].tolist() == [True, False]
 
 
+def test_guided_branches_pin_what_the_key_has_where_it_is_a_candidate_still():
+    rows = 400
+    pinned = {}
+    for share in (0.0, 0.3, 1.0):
+        env = make(num_envs=rows, guided_branches=share)
+        _, info = env.reset(seed=0)
+        right = info["solution"][:, 2]
+        wrong = right % 5 + 1
+        observation, *_ = env.step(action(env, branch_cell=torch.full((rows,), 2), branch_symbol=wrong))
+        found = observation["candidates"][:, 2].long()
+        assert (found.sum(-1) == 1).all()
+        found = found.argmax(-1)
+        assert ((found == right) | (found == wrong)).all()
+        pinned[share] = float((found == right).float().mean())
+    assert pinned[0.0] == 0.0 and pinned[1.0] == 1.0 and pinned[0.3] == pytest.approx(0.3, abs=0.07)
+
+    env = make(num_envs=rows, guided_branches=1.0)
+    _, info = env.reset(seed=0)
+    right = info["solution"][:, 2]
+    gone = torch.ones(rows, CELLS, SYMBOLS, dtype=torch.bool)
+    gone[torch.arange(rows), 2, right] = False
+    wrong = right % 5 + 1
+    observation, *_ = env.step(action(env, keep=gone, branch_cell=torch.full((rows,), 2), branch_symbol=wrong))
+    assert torch.equal(observation["candidates"][:, 2].long().argmax(-1), wrong)
+    before = observation["candidates"]
+    observation, *_ = env.step(action(env))  # none branches
+    assert torch.equal(observation["candidates"], before)
+
+
+def test_which_branches_are_guided_depends_on_the_episode_and_its_step_alone():
+    env = make(num_envs=400, guided_branches=0.5)
+    env.reset(seed=3)
+    dynamics, state = env.dynamics, env.episodes
+    guided = []
+    for cell in (2, 3):
+        pinned = action(env, branch_cell=torch.full((400,), cell), branch_symbol=torch.zeros(400, dtype=torch.long))
+        after = dynamics.step(state, **pinned).state  # symbol 0 is none of the candidates: a conflict
+        alone = dynamics.step(state.of_rows(slice(7, 8)), **{key: value[7:8] for key, value in pinned.items()}).state
+        assert torch.equal(alone.candidates, after.candidates[7:8])
+        guided.append(after.restarts == state.restarts)
+        state = replace(after, candidates=state.candidates)
+    both = torch.stack(guided).float()
+    assert both.mean(1).tolist() == pytest.approx([0.5, 0.5], abs=0.1)
+    assert abs(float(torch.corrcoef(both)[0, 1])) < 0.2
+
+
 def test_an_episode_is_truncated_at_its_last_step():
     env = make(max_steps=2)
     env.reset(seed=0)
@@ -314,5 +361,7 @@ def test_wrong_values_are_named():
         make(max_steps=0)
     with pytest.raises(ValueError, match="lost_steps must be at least 1"):
         make(lost_steps=0)
+    with pytest.raises(ValueError, match=r"guided_branches is a share of branches, in \[0, 1\]; got 1.5"):
+        make(guided_branches=1.5)
     with pytest.raises(ValueError, match=r"possible must be bool \[6, 6\], got torch.bool \[2, 2\]"):
         make(possible=torch.ones(2, 2, dtype=torch.bool))
