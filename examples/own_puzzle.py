@@ -4,6 +4,7 @@ In the folder of this file (or with it on PYTHONPATH):
 
     python -c "import own_puzzle; from latent_rl.envs import check_puzzle; check_puzzle(own_puzzle.Takuzu())"
     python -m latent_rl.train env.id=own_puzzle:Takuzu-v0
+    python -m latent_rl.train env.id=own_puzzle:Takuzu-v0 scheme=deduce
     python -m latent_rl.solve runs/takuzu-pi-0 .1..0..1....1... env.id=own_puzzle:Takuzu-v0
 """
 
