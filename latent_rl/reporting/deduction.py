@@ -20,7 +20,7 @@ def in_words(puzzle: Puzzle, step: DeductionStep) -> str:
     """What a step did, in one line."""
     parts = []
     if step.removed:
-        parts.append(f"{step.removed} candidates removed")
+        parts.append(f"{step.removed} {'candidate' if step.removed == 1 else 'candidates'} removed")
     if step.branch is not None:
         cell, symbol = step.branch
         row, column = divmod(cell, puzzle.grid_shape[1])
