@@ -88,6 +88,15 @@ class DeductionPolicy(TensorDictModuleBase):
         )
 
 
+def symbol_probabilities(output: DeductionOutput, left: Tensor, temperature: float) -> Tensor:
+    """How likely each symbol of each cell is, float32 `[B, L, V]`, of those that are `left`, bool `[B, L, V]`.
+
+    A cell without any has nothing to draw from; it is a conflict, does not branch, and has ones.
+    """
+    scores = (output.symbol_logits[:, -1] / temperature).masked_fill(~left, -torch.inf)
+    return scores.softmax(-1).nan_to_num(1.0)
+
+
 @torch.no_grad()
 def choose(
     output: DeductionOutput, candidates: Tensor, given: Tensor, restarts: Tensor, deduction: Deduction
@@ -111,9 +120,7 @@ def choose(
     undecided = counts > 1
     branches = undecided.any(-1) & (counts > 0).all(-1) & ~conflict
 
-    scores = (output.symbol_logits[:, -1] / deduction.temperature).masked_fill(~left, -torch.inf)
-    # A cell that has lost all its candidates has nothing to draw from; it is a conflict, and does not branch.
-    likely = scores.softmax(-1).nan_to_num(1.0)
+    likely = symbol_probabilities(output, left, deduction.temperature)
     # Probabilities are at most 1: they only decide between cells with equally many candidates.
     urgency = likely.max(-1).values - counts
     cell = urgency.masked_fill(~undecided, -torch.inf).argmax(-1)

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from tensordict import TensorDict
@@ -27,8 +27,10 @@ from torchrl.objectives import ClipPPOLoss
 from torchrl.objectives.value import GAE
 
 from latent_rl import cli
-from latent_rl.agents.deduction import choose
+from latent_rl.agents import DeductionOutput
+from latent_rl.agents.deduction import choose, symbol_probabilities
 from latent_rl.envs import CandidateConfig, Instances, make_candidate_dynamics
+from latent_rl.measuring import Ledger
 from latent_rl.storage import load_model
 from latent_rl.training import build_puzzle
 from latent_rl.training.parts import build_deduction
@@ -36,12 +38,15 @@ from latent_rl.training.parts import build_deduction
 EXAMPLE = "  python benchmarks/branching.py runs/sudoku-9x9-units-deduce-0 --batches 60 --puzzles 512"
 RULES = ("fewest", "random", "learned", "learned, likeliest cell")
 DRAWS = 3
+COLUMNS = (("solved", 4), ("steps", 2), ("passes_of_solved", 1))
+"""What is said of a rule, and with how many digits."""
 
 
 class Trial(NamedTuple):
-    """What became of `N` puzzles: steps float32 `[N]` and solved bool `[N]`; and `[N, T]` decisions, if kept."""
+    """What became of `N` puzzles: steps and passes float32 `[N]`, solved bool `[N]`; decisions `[N, T]`, if kept."""
 
     steps: Tensor
+    passes: Tensor
     solved: Tensor
     decisions: TensorDict | None
 
@@ -88,6 +93,8 @@ class Trainer:
         torch.manual_seed(seed)
         self._latent: Tensor | None = None
         self.reasoner.network.register_forward_hook(self._keep)
+        self.ledger = Ledger()
+        self.ledger.watch(self.reasoner.network)
         self.policy = Branching(self.reasoner.config.width + 5)
         self.actor = ProbabilisticTensorDictSequential(
             TensorDictModule(self.policy.logits, ["cells", "urgency"], ["logits"]),
@@ -108,10 +115,9 @@ class Trainer:
     def _keep(self, network: nn.Module, arguments: tuple[object, ...], latent: Tensor) -> None:
         self._latent = latent
 
-    def seen(self, output: Any, state: Any, left: Tensor) -> TensorDict:
+    def seen(self, output: DeductionOutput, left: Tensor) -> TensorDict:
         """What the policy reads of each cell, after candidates were removed."""
-        scores = (output.symbol_logits[:, -1] / self.thresholds.temperature).masked_fill(~left, -torch.inf)
-        likely = scores.softmax(-1).nan_to_num(1.0)
+        likely = symbol_probabilities(output, left, self.thresholds.temperature)
         keep = output.keep_logits[:, -1].sigmoid()
         counts = left.sum(-1).float()
         known = (
@@ -134,14 +140,18 @@ class Trainer:
     def try_out(self, instances: Instances, rule: str, keep: bool = False) -> Trial:
         """Solve puzzles, branching by a rule."""
         count, states = len(instances), []
-        steps, solved = torch.zeros(count), torch.zeros(count, dtype=torch.bool)
+        steps, passes = torch.zeros(2, count)
+        solved = torch.zeros(count, dtype=torch.bool)
         rows = torch.arange(count)
         state = self.dynamics.start(instances, torch.zeros_like(rows))
         for step in range(self.options.steps):
-            output = self.reasoner.step(state.inputs, state.puzzle_id, state.candidates)
+            before = self.ledger.forward["eval"]
+            with self.ledger.phase("eval"):
+                output = self.reasoner.step(state.inputs, state.puzzle_id, state.candidates)
+            passes[rows] += (self.ledger.forward["eval"] - before) / len(rows)
             action = choose(output, state.candidates, state.given, state.restarts, self.thresholds)
             left = state.candidates & (action["keep"] | state.given.unsqueeze(-1))
-            seen = self.seen(output, state, left)
+            seen = self.seen(output, left)
             branches = action["branch_cell"] < self.puzzle.seq_len
             # Rows that do not branch still need a mask that leaves something to draw from.
             seen["open"] = seen["open"] | ~branches.unsqueeze(-1)
@@ -167,7 +177,7 @@ class Trainer:
             rows, state = rows[~moved.terminated], moved.state.of_rows(~moved.terminated)
             if not len(rows):
                 break
-        return Trial(steps, solved, self._laid_out(states, count) if keep else None)
+        return Trial(steps, passes, solved, self._laid_out(states, count) if keep else None)
 
     @staticmethod
     def _laid_out(states: list[tuple[Tensor, TensorDict]], count: int) -> TensorDict:
@@ -176,22 +186,19 @@ class Trainer:
         empty = states[0][1][:1].apply(torch.zeros_like)
         decisions = empty.expand(count, times).clone()
         decisions["over"][:] = True
-        for time_, (rows, seen) in enumerate(states):
-            decisions[rows, time_] = seen
-        reached = torch.zeros(count, times, dtype=torch.bool)
-        for time_, (rows, _) in enumerate(states):
-            reached[rows, time_] = True
+        for step, (rows, seen) in enumerate(states):
+            decisions[rows, step] = seen
         following = torch.cat((decisions[:, 1:], empty.expand(count, 1)), dim=1).select("cells", "open")
         following["reward"] = torch.full((count, times, 1), -1.0 / 16)
         following["done"] = following["terminated"] = decisions["over"].unsqueeze(-1)
-        return decisions.update({"next": following, "reached": reached})
+        return decisions.update({"next": following})
 
     def learn(self, decisions: TensorDict) -> None:
         """Four epochs of clipped PPO on one batch of puzzles."""
         self.policy.eval()
         with torch.no_grad():
             self.advantage(decisions)
-        flat = decisions.exclude("next")[decisions["branches"] & decisions["reached"]]
+        flat = decisions.exclude("next")[decisions["branches"]]
         if len(flat) < 2:  # of a single decision there is no spread to normalise the advantage by
             return
         for _ in range(4):
@@ -225,7 +232,7 @@ class Trainer:
             trial = self.try_out(puzzles, rule)
             found["solved"].append(float(trial.solved.float().mean()))
             found["steps"].append(float(trial.steps.mean()))
-            passes = trial.steps[trial.solved] * self.reasoner.config.inner_updates
+            passes = trial.passes[trial.solved]
             found["passes_of_solved"].append(float(passes.mean()) if len(passes) else float("nan"))
         return found
 
@@ -254,13 +261,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{folder.name}, {rule}: solved {solved}; steps a puzzle {steps}; passes of a solved one {passes}")
         print(f"{folder.name}: {time.perf_counter() - started:.0f} s", flush=True)
     cli.write_json(options.json, {"rows": rows})
-
-
-COLUMNS: tuple[tuple[Literal["solved", "steps", "passes_of_solved"], int], ...] = (
-    ("solved", 4),
-    ("steps", 2),
-    ("passes_of_solved", 1),
-)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def attention_norm(x: Tensor, qkv: Tensor, out: Tensor, heads: int, rotary: tupl
 def _mixed(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Values `[B, heads, L, D / heads]` that every position has gathered from all.
 
-    In half precision the kernel that a CPU has for this takes 5 to 30 times as long back as forth
+    In half precision the kernel that a CPU has for this takes up to 50 times as long back as forth
     (`docs/experiments.md`), so where there is a way back the table of a board is written out.
     """
     slow_back = query.device.type == "cpu" and query.element_size() < 4 and needs_gradient(query, key, value)

@@ -59,9 +59,13 @@ def read_answer(inputs: Tensor, candidates: Tensor) -> Tensor:
 
 def _lost(candidates: Tensor, solution: Tensor) -> Tensor:
     """Which states have lost the key's answer, bool `[B]`: the symbol of a counted cell is no candidate any more."""
+    return ((solution != IGNORE) & ~_right_possible(candidates, solution)).any(-1)
+
+
+def _right_possible(candidates: Tensor, solution: Tensor) -> Tensor:
+    """Which cells count and can still hold the symbol of the key, bool `[B, L]`."""
     counted = solution != IGNORE
-    alive = candidates.gather(-1, solution.where(counted, 0).unsqueeze(-1)).squeeze(-1)
-    return (counted & ~alive).any(-1)
+    return counted & candidates.gather(-1, solution.where(counted, 0).unsqueeze(-1)).squeeze(-1)
 
 
 def possible_symbols(puzzle: Puzzle) -> Tensor:
@@ -186,10 +190,7 @@ class CandidateDynamics(Rules):
         """The symbols that branches pin, some of them those of the key where these are candidates still."""
         index = cell.clamp(max=self.puzzle.seq_len - 1).unsqueeze(-1)
         right = state.solution.gather(1, index).squeeze(-1)
-        counted = right != IGNORE
-        right = right.where(counted, 0)
-        of_cell = candidates.gather(1, index.unsqueeze(-1).expand(-1, -1, candidates.shape[-1])).squeeze(1)
-        possible = counted & of_cell.gather(-1, right.unsqueeze(-1)).squeeze(-1)
+        possible = _right_possible(candidates, state.solution).gather(1, index).squeeze(-1)
         # Decided by row and step alone, so that no number of rows or processes changes it.
         mixed = (state.episode_seed ^ (state.step * _ODD)) * _ODD
         chosen = ((mixed >> 31) & (2**30 - 1)) < self.config.guided_branches * 2**30
