@@ -9,6 +9,7 @@ from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 
+from latent_rl.agents.mixing import mix
 from latent_rl.agents.network import CandidateReasoner, DeductionOutput
 from latent_rl.agents.policy import StepGraph
 from latent_rl.agents.team import draw_rows
@@ -46,42 +47,51 @@ class DeductionPolicy(TensorDictModuleBase):
     | `puzzle_id` | `[*B]` | int64 | read |
     | `candidates` | `[*B, L, V]` | bool | read |
     | `given` | `[*B, L]` | bool | read |
+    | `step` | `[*B]` | int64 | read |
     | `restarts` | `[*B]` | int64 | read |
     | `keep` | `[*B, L, V]` | bool | written: False for candidates that go, for all where a conflict is seen |
     | `branch_cell` | `[*B]` | int64 | written: the cell that is pinned; `L`: none, for conflicts and full boards |
     | `branch_symbol` | `[*B]` | int64 | written: the symbol that it is pinned to |
 
     Every step branches, as its authors have it: in an open cell with the fewest candidates left, of those in the one
-    whose likeliest symbol is likeliest. The symbol is drawn from torch's generator, so that a puzzle that is begun anew
-    takes other branches.
+    whose likeliest symbol is likeliest. The symbol is drawn, so that a puzzle that is begun anew takes other branches.
 
     Args:
         reasoner: the network.
         deduction: thresholds.
         graph: where each step leaves its graph, see `StepGraph`.
+        seed: what symbols are drawn with, beside the puzzle and its step: whatever other puzzles are in the batch, a
+            puzzle takes the same way every time. None: they are drawn from torch's generator.
     """
 
-    in_keys = ["inputs", "puzzle_id", "candidates", "given", "restarts"]
+    in_keys = ["inputs", "puzzle_id", "candidates", "given", "step", "restarts"]
     out_keys = ["keep", "branch_cell", "branch_symbol"]
     answers = None  # no answers are sampled to be compared
 
     def __init__(
-        self, reasoner: CandidateReasoner, deduction: Deduction | None = None, *, graph: StepGraph | None = None
+        self,
+        reasoner: CandidateReasoner,
+        deduction: Deduction | None = None,
+        *,
+        graph: StepGraph | None = None,
+        seed: int | None = None,
     ) -> None:
         super().__init__()
         self.reasoner = reasoner
         self.deduction = deduction if deduction is not None else Deduction()
         self.graph = graph
+        self.seed = seed
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Take one step; writes `out_keys` into `tensordict` and returns it."""
         flat = tensordict.select(*self.in_keys).reshape(-1)
-        inputs, puzzle_id, candidates, given, restarts = (flat[key] for key in self.in_keys)
+        inputs, puzzle_id, candidates, given, step, restarts = (flat[key] for key in self.in_keys)
         with torch.set_grad_enabled(self.graph is not None or torch.is_grad_enabled()):
             output = self.reasoner.step(inputs, puzzle_id, candidates)
         if self.graph is not None:
             self.graph.keep(output)
-        action = choose(output, candidates, given, restarts, self.deduction)
+        chance = None if self.seed is None else scattered(inputs, step, self.seed)
+        action = choose(output, candidates, given, restarts, self.deduction, chance)
         shape = tensordict.batch_size
         return tensordict.update(
             {key: value.unflatten(0, shape) if shape else value[0] for key, value in action.items()}
@@ -97,9 +107,21 @@ def symbol_probabilities(output: DeductionOutput, left: Tensor, temperature: flo
     return scores.softmax(-1).nan_to_num(1.0)
 
 
+def scattered(inputs: Tensor, step: Tensor, seed: int) -> Tensor:
+    """A number of each puzzle and step, as if drawn uniformly from [0, 1): float64 `[B]`, of int64 `[B, L]`, `[B]`."""
+    cells = torch.arange(inputs.shape[-1], device=inputs.device)
+    of_puzzle = mix(mix(inputs + mix(cells)).sum(-1) + seed)
+    return (mix(of_puzzle + step) & (2**53 - 1)).double() / 2**53
+
+
 @torch.no_grad()
 def choose(
-    output: DeductionOutput, candidates: Tensor, given: Tensor, restarts: Tensor, deduction: Deduction
+    output: DeductionOutput,
+    candidates: Tensor,
+    given: Tensor,
+    restarts: Tensor,
+    deduction: Deduction,
+    chance: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The action of a step, by its keys.
 
@@ -109,6 +131,7 @@ def choose(
         given: bool `[B, L]`, cells that are not touched.
         restarts: int64 `[B]`, how often the puzzle was begun anew.
         deduction: thresholds.
+        chance: float64 `[B]` in [0, 1), which decides what symbol a branch tries; torch's generator draws it if None.
     """
     conflict = output.conflict_logits[:, -1].sigmoid() > deduction.conflict_threshold
     threshold = deduction.keep_threshold * deduction.restart_decay ** restarts.view(-1, 1, 1)
@@ -124,8 +147,10 @@ def choose(
     # Probabilities are at most 1: they only decide between cells with equally many candidates.
     urgency = likely.max(-1).values - counts
     cell = urgency.masked_fill(~undecided, -torch.inf).argmax(-1)
-    of_cell = likely[torch.arange(len(cell), device=cell.device), cell]
-    symbol = draw_rows(lambda rows: torch.multinomial(rows, 1), of_cell).squeeze(-1)
+    if chance is None:
+        chance = draw_rows(torch.rand_like, torch.zeros_like(cell, dtype=torch.float64))
+    up_to = likely[torch.arange(len(cell), device=cell.device), cell].double().cumsum(-1)
+    symbol = (up_to <= chance.unsqueeze(-1) * up_to[:, -1:]).sum(-1)
     return {
         "keep": ~unlikely & ~conflict.view(-1, 1, 1),
         "branch_cell": torch.where(branches, cell, counts.shape[1]),

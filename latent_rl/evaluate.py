@@ -97,8 +97,8 @@ def report(options: argparse.Namespace, team: Team) -> None:
     stopped = baseline_stop(config) if named else None
     steps = options.steps or config.evaluation_steps
     settings = cli.search_settings(options, trained, puzzle)
-    if team.world_size > 1 and (settings is not None or config.env.state == "candidates"):
-        raise UserError("search and deduction draw at random, batch by batch: measure them without torchrun")
+    if team.world_size > 1 and settings is not None:
+        raise UserError("search draws at random, batch by batch: measure it without torchrun")
     instances = cli.instances_to_test(trained, config, puzzle, options.puzzles, options.split)
     labels = None if options.by is None else labels_of(puzzle, options.split, options.by)[: len(instances)]
     if labels is not None and settings is not None:
@@ -180,6 +180,7 @@ def measure(
                 **how,
                 on_progress=advance,
                 on_scores=on_scores,
+                team=team,
             )
         elif settings is None:
             told = {"on_progress": advance, "on_scores": on_scores}

@@ -261,9 +261,7 @@ def measure(run: Run, split: Split, puzzles: int | None = None) -> Evaluation:
     what = (run.learner.averaged_reasoner, run.puzzle, instances)
     how = {"max_steps": config.evaluation_steps, "batch_size": config.evaluation.batch_size, "ledger": run.ledger}
     if config.env.state == "candidates":
-        # Which branches a puzzle tries depends on its batch: not shared, so that it comes out as ever.
-        found = evaluate_deduction(*what, build_deduction(config), **how) if run.team.is_first else None
-        found = run.team.of_first(found)
+        found = evaluate_deduction(*what, build_deduction(config), **how, team=run.team)
     else:
         found = evaluate(*what, **how, halting=run.halting.rule, team=run.team)
     run.share_counts()

@@ -10,7 +10,7 @@ from torch import Tensor
 from latent_rl.agents import CandidateReasoner, Deduction, HaltingRule, RecursiveReasoner, think
 from latent_rl.envs import IGNORE, Instances, Puzzle
 from latent_rl.measuring.batches import batches
-from latent_rl.measuring.deducing import deduce, own_draws
+from latent_rl.measuring.deducing import deduce
 from latent_rl.measuring.ledger import Ledger
 
 
@@ -75,28 +75,24 @@ def answer_by_deduction(
     *,
     batch_size: int,
 ) -> Answers:
-    """Answer puzzles int64 `[B, L]` with up to `steps` deduction steps each, over all restarts, `batch_size` at a time.
-
-    What branches try is drawn for a batch: alone, a puzzle may take another way to its answer.
-    """
+    """Answer puzzles int64 `[B, L]` with up to `steps` deduction steps over all restarts, `batch_size` at a time."""
     answers = inputs.clone()
     solved, full = torch.zeros(2, len(inputs), dtype=torch.bool)
     passes = torch.zeros(len(inputs), dtype=torch.long)
     ledger, first = Ledger(), 0
     watch = ledger.watch(reasoner.network)
     try:
-        with own_draws(reasoner.initial_y.device):
-            for batch in batches(inputs, batch_size, reasoner, ledger):
-                # Nobody knows the answer; where only a key could tell whether it is right, nothing is called solved.
-                instances = Instances(batch, torch.full_like(batch, IGNORE), puzzle.ids_of(batch))
+        for batch in batches(inputs, batch_size, reasoner, ledger):
+            # Nobody knows the answer; where only a key could tell whether it is right, nothing is called solved.
+            instances = Instances(batch, torch.full_like(batch, IGNORE), puzzle.ids_of(batch))
+            before = ledger.forward["eval"]
+            for taken in deduce(reasoner, puzzle, instances, deduction, steps):
+                rows = first + taken.rows.cpu()
+                answers[rows] = taken.after.answer.cpu()
+                solved[rows], full[rows] = taken.after.solved.cpu(), taken.ended.cpu()
+                passes[rows] += (ledger.forward["eval"] - before) // len(rows)
                 before = ledger.forward["eval"]
-                for taken in deduce(reasoner, puzzle, instances, deduction, steps):
-                    rows = first + taken.rows.cpu()
-                    answers[rows] = taken.after.answer.cpu()
-                    solved[rows], full[rows] = taken.after.solved.cpu(), taken.ended.cpu()
-                    passes[rows] += (ledger.forward["eval"] - before) // len(rows)
-                    before = ledger.forward["eval"]
-                first += len(batch)
+            first += len(batch)
     finally:
         watch.remove()
     confidence = solved.float() if puzzle.has_rule else torch.full((len(inputs),), torch.nan)

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from latent_rl.agents import RecursiveReasoner
+from latent_rl.agents import RecursiveReasoner, Team
 from latent_rl.envs import Instances
 from latent_rl.measuring.ledger import Ledger
 
@@ -37,3 +37,9 @@ def batches(
             yield batch
             if on_progress is not None:
                 on_progress(len(batch))
+
+
+def share_of(instances: Instances, team: Team) -> Instances:
+    """This process's part of instances, in their order; the parts of all differ by one at most."""
+    first, last = (len(instances) * rank // team.world_size for rank in (team.rank, team.rank + 1))
+    return instances[first:last] if team.world_size > 1 else instances

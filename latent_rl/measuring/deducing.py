@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from latent_rl.agents import CandidateReasoner, Deduction, DeductionPolicy
+from latent_rl.agents import ALONE, CandidateReasoner, Deduction, DeductionPolicy, Team
 from latent_rl.envs import (
     IGNORE,
     PAD,
@@ -25,13 +24,13 @@ from latent_rl.envs import (
     Puzzle,
     make_candidate_dynamics,
 )
-from latent_rl.measuring.batches import batches
+from latent_rl.measuring.batches import batches, share_of
 from latent_rl.measuring.ledger import Ledger
 from latent_rl.measuring.scores import is_known, score
 from latent_rl.storage import Evaluation
 
 SEED = 0
-"""Of the symbols that branches try: the same puzzles in the same batches are solved in the same way every time."""
+"""Of the symbols that branches try: a puzzle is solved in the same way every time, in whatever company."""
 
 
 class Deduced(NamedTuple):
@@ -65,7 +64,7 @@ def deduce(
         deduction: thresholds.
         max_steps: most steps to take, over all restarts of a puzzle.
     """
-    policy = DeductionPolicy(reasoner, deduction)
+    policy = DeductionPolicy(reasoner, deduction, seed=SEED)
     config = CandidateConfig.of_reasoner(reasoner, max_steps=max_steps)
     dynamics = make_candidate_dynamics(puzzle, config, instances.inputs.device)
     rows = torch.arange(len(instances), device=instances.inputs.device)
@@ -81,14 +80,6 @@ def deduce(
         rows, state = rows[going], transition.state.of_rows(going)
 
 
-@contextmanager
-def own_draws(device: torch.device) -> Iterator[None]:
-    """Let the block draw from generators of `SEED`, and nobody else notice."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(SEED)
-        yield
-
-
 def evaluate_deduction(
     reasoner: CandidateReasoner,
     puzzle: Puzzle,
@@ -100,6 +91,7 @@ def evaluate_deduction(
     ledger: Ledger,
     on_progress: Callable[[int], object] | None = None,
     on_scores: Callable[[Tensor], object] | None = None,
+    team: Team = ALONE,
 ) -> Evaluation:
     """Let the reasoner deduce on every instance, to the solution or the limit, and score what is decided by each step.
 
@@ -116,31 +108,34 @@ def evaluate_deduction(
         ledger: watches the reasoner's network.
         on_progress: called after each batch with its number of puzzles.
         on_scores: as in `evaluate`.
+        team: as in `evaluate`.
     """
+    total, instances = len(instances), share_of(instances, team)
     # One row a step, sums over puzzles: exactly right, solved, cell accuracy.
     standing = torch.zeros(max_steps, 3, dtype=torch.float64)
     active, passes = torch.zeros(2, max_steps, dtype=torch.float64)
     counted = 0
     started = time.perf_counter()
-    with own_draws(reasoner.initial_y.device):
-        for batch in batches(instances, batch_size, reasoner, ledger, on_progress):
-            known = is_known(batch.solution)
-            counted += int(known.sum())
-            scores = torch.zeros(3, len(batch), device=known.device)
-            steps = deduce(reasoner, puzzle, batch, deduction, max_steps)
-            for step in range(max_steps):
-                before = ledger.forward["eval"]
-                taken = next(steps, None)
-                if taken is not None:
-                    exact, cells = score(_decided(taken.after), taken.after.solution)
-                    scores[:, taken.rows] = torch.stack([exact.float(), taken.after.solved.float(), cells])
-                    active[step] += len(taken.rows)
-                passes[step] += ledger.forward["eval"] - before
-                standing[step] += scores[:, known].sum(1).cpu().double()
-            if on_scores is not None:
-                on_scores(scores.cpu())
+    for batch in batches(instances, batch_size, reasoner, ledger, on_progress):
+        known = is_known(batch.solution)
+        counted += int(known.sum())
+        scores = torch.zeros(3, len(batch), device=known.device)
+        steps = deduce(reasoner, puzzle, batch, deduction, max_steps)
+        for step in range(max_steps):
+            before = ledger.forward["eval"]
+            taken = next(steps, None)
+            if taken is not None:
+                exact, cells = score(_decided(taken.after), taken.after.solution)
+                scores[:, taken.rows] = torch.stack([exact.float(), taken.after.solved.float(), cells])
+                active[step] += len(taken.rows)
+            passes[step] += ledger.forward["eval"] - before
+            standing[step] += scores[:, known].sum(1).cpu().double()
+        if on_scores is not None:
+            on_scores(scores.cpu())
+    counted = int(team.sum(torch.tensor(counted)))
+    standing, active, passes = map(team.sum, (standing, active, passes))
     shares = (standing / max(counted, 1)).T.tolist()
-    passes_by_step = (passes.cumsum(0) / len(instances)).tolist()
+    passes_by_step = (passes.cumsum(0) / total).tolist()
     return Evaluation(
         puzzles=counted,
         accuracy_by_step=shares[0],
@@ -148,7 +143,7 @@ def evaluate_deduction(
         cells_by_step=shares[2],
         passes_per_puzzle=passes_by_step[-1],
         seconds=time.perf_counter() - started,
-        active_by_step=(active / len(instances)).tolist(),
+        active_by_step=(active / total).tolist(),
         passes_by_step=passes_by_step,
     )
 
@@ -223,7 +218,7 @@ def trace_deduction(
     watch = ledger.watch(reasoner.network)
     steps, taken = [], None
     try:
-        with own_draws(inputs.device), ledger.phase("eval"):
+        with ledger.phase("eval"):
             for taken in deduce(reasoner, puzzle, instances, deduction, max_steps):
                 steps.append(_told(taken, puzzle, ledger.forward["eval"]))
     finally:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latent_rl.agents import ALONE, HaltingRule, RecursiveReasoner, Taken, Team, advantage_margin, is_dead, think
 from latent_rl.envs import Instances, Puzzle
-from latent_rl.measuring.batches import batches
+from latent_rl.measuring.batches import batches, share_of
 from latent_rl.measuring.ledger import Ledger
 from latent_rl.measuring.scores import is_known, score
 from latent_rl.storage import EarlyStop, Evaluation
@@ -110,12 +110,6 @@ def evaluate(
             if everyone_went_on
         ],
     )
-
-
-def share_of(instances: Instances, team: Team) -> Instances:
-    """This process's part of instances, in their order; the parts of all differ by one at most."""
-    first, last = (len(instances) * rank // team.world_size for rank in (team.rank, team.rank + 1))
-    return instances[first:last] if team.world_size > 1 else instances
 
 
 def _scores(puzzle: Puzzle, batch: Instances, taken: Taken) -> Tensor:

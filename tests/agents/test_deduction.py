@@ -18,6 +18,7 @@ from latent_rl.agents import (
     choose,
     make_reasoner,
 )
+from latent_rl.agents.deduction import scattered
 
 UPDATES = 3
 SHAPE = {"vocab_size": TOKENS, "seq_len": CELLS, "width": WIDTH, "layers": 1, "heads": 2, "multiple_of": 8}
@@ -40,6 +41,7 @@ def observation(rows: int = 4) -> TensorDict:
             "puzzle_id": torch.zeros(rows, dtype=torch.int64),
             "candidates": candidates,
             "given": torch.arange(CELLS).eq(0).expand(rows, -1),
+            "step": torch.arange(rows),
             "restarts": torch.zeros(rows, dtype=torch.int64),
         },
         [rows],
@@ -177,6 +179,28 @@ def test_symbols_are_drawn_from_what_is_left_by_their_probability_at_a_temperatu
         shares = torch.bincount(drawn, minlength=TOKENS) / 4000
         wanted = (symbols[0, 0, 1:4] / temperature).softmax(-1)
         assert torch.allclose(shares[1:4], wanted, atol=0.03)
+
+
+def test_with_a_seed_a_puzzle_and_its_step_decide_what_is_drawn():
+    net, seen = reasoner(), observation(64)
+    seen["candidates"][:, 1:, 2:] = True
+    seeded = DeductionPolicy(net, seed=0)
+    all_together = seeded(seen.clone())["branch_symbol"]
+    torch.manual_seed(9)
+    assert torch.equal(seeded(seen[20:30].clone())["branch_symbol"], all_together[20:30])
+    for changed in (
+        DeductionPolicy(net, seed=1)(seen.clone()),
+        seeded(seen.clone().update({"step": seen["step"] + 1})),
+    ):
+        assert not torch.equal(changed["branch_symbol"], all_together)
+
+
+def test_what_is_scattered_is_uniform_over_puzzles_steps_and_seeds():
+    puzzle = torch.randint(0, 10, (500, CELLS), generator=torch.Generator().manual_seed(0))
+    of_steps = [scattered(puzzle, torch.full((500,), step), seed) for step in range(20) for seed in range(3)]
+    for numbers in (torch.stack(of_steps), torch.stack(of_steps)[:, 0].unsqueeze(0)):
+        assert 0 <= numbers.min() and numbers.max() < 1
+        assert torch.histc(numbers, 4, 0, 1).sub(numbers.numel() / 4).abs().max() < 4 * numbers.numel() ** 0.5
 
 
 def test_a_full_board_and_an_empty_cell_do_not_branch():

@@ -6,7 +6,7 @@ import pytest
 import torch
 from toy_puzzle import Backwards
 
-from latent_rl.agents import CandidateReasoner, Deduction, DeductionOutput, ReasonerConfig
+from latent_rl.agents import CandidateReasoner, Deduction, DeductionOutput, ReasonerConfig, Team
 from latent_rl.envs import IGNORE, Instances, possible_symbols
 from latent_rl.measuring import Ledger, evaluate_deduction, trace_deduction
 
@@ -25,6 +25,13 @@ class Scripted(CandidateReasoner):
         return DeductionOutput(
             keep, symbols.unsqueeze(1).expand_as(keep), torch.full_like(output.conflict_logits, -5.0)
         )
+
+
+class Apart(Team):
+    """A process that tells what it has seen itself, as if the others had seen nothing."""
+
+    def sum(self, value):
+        return value
 
 
 @pytest.fixture
@@ -72,6 +79,19 @@ def test_the_same_puzzles_are_solved_in_the_same_way_and_nobody_elses_draws_chan
     torch.rand(7)
     other, _ = measured(reasoner, puzzle)
     assert one.solved_by_step == other.solved_by_step and one.passes_by_step == other.passes_by_step
+
+
+def test_a_puzzle_is_solved_in_the_same_way_in_whatever_company(reasoner, puzzle):
+    """So that processes can share them."""
+    together, _ = measured(reasoner, puzzle, batch_size=10)
+    few, _ = measured(reasoner, puzzle, batch_size=3)
+    assert together.solved_by_step == few.solved_by_step
+    assert together.passes_by_step == pytest.approx(few.passes_by_step)
+    shares, ledgers = zip(*(measured(reasoner, puzzle, team=Apart(rank, 3)) for rank in range(3)), strict=True)
+    assert [found.puzzles for found in shares] == [3, 3, 4]
+    assert sum(ledger.forward["eval"] for ledger in ledgers) == pytest.approx(10 * together.passes_per_puzzle)
+    solved = sum(found.puzzles * torch.tensor(found.solved_by_step) for found in shares)
+    assert torch.allclose(solved, 10 * torch.tensor(together.solved_by_step))
 
 
 def test_what_nobody_knows_scores_nothing_but_costs_passes(reasoner, puzzle):
