@@ -50,7 +50,8 @@ def check_name(name: object) -> None:
 class Section(BaseModel):
     """A part of the configuration; unknown keys are errors and values are fixed once loaded."""
 
-    # `--help` imports the schema and validates nothing: validators are built when something is first validated.
+    # `--help` imports the schema and validates nothing: validators are built when something is first validated, which
+    # a section among the defaults would be at once, but for a factory.
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False, defer_build=True)
 
 
@@ -79,7 +80,7 @@ class EnvConfig(Section):
         0.0, description="candidates: share of the branches of training that pin the symbol of the answer key"
     )
     terminate_on_solved: Fraction = Field(0.0, description="share of training episodes that end once solved")
-    reward: RewardConfig = RewardConfig()
+    reward: RewardConfig = Field(default_factory=RewardConfig)
 
 
 class NetworkConfig(Section):
@@ -148,7 +149,8 @@ class LossConfig(Section):
     """The learning rules (docs/design.md, section 6), by their names in latent_rl.agents.LOSSES, or `module:Class`."""
 
     terms: dict[str, LossTerm | None] = Field(
-        {"policy": LossTerm(), "solved": LossTerm(weight=0.5)}, description="losses by name; null is off"
+        default_factory=lambda: {"policy": LossTerm(), "solved": LossTerm(weight=0.5)},
+        description="losses by name; null is off",
     )
 
     def weight(self, name: str) -> float:
@@ -184,7 +186,7 @@ class HaltingConfig(Section):
 
     rule: str = Field("never", description="a name of latent_rl.agents.RULES: never, agree, confident, rule, learned")
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the rule's constructor")
-    ppo: HaltingPPOConfig = HaltingPPOConfig()
+    ppo: HaltingPPOConfig = Field(default_factory=HaltingPPOConfig)
 
 
 class CollectorConfig(Section):
@@ -221,6 +223,9 @@ class OptimizerConfig(Section):
     puzzle_lr: Rate = Field(1e-2, description="of puzzle embeddings, which sign descent updates (TRM)")
     puzzle_weight_decay: Weight = 0.1
     warmup_updates: NonNegative = 100
+    decay_updates: Positive | None = Field(
+        None, description="updates over which learning rates come down to a tenth, by a cosine; never if empty"
+    )
     clip_norm: Number = Field(1.0, gt=0.0)
     ema_decay: Fraction = Field(0.999, description="of the averaged weights that evaluation uses")
 
@@ -286,17 +291,17 @@ class Config(Section):
     baseline_run: str | None = Field(
         None, description="run directory of a trained TRM, whose cheapest stop is the fair baseline"
     )
-    env: EnvConfig = EnvConfig()
-    network: NetworkConfig = NetworkConfig()
-    answers: AnswersConfig = AnswersConfig()
-    halting: HaltingConfig = HaltingConfig()
-    deduction: DeductionConfig = DeductionConfig()
-    loss: LossConfig = LossConfig()
-    collector: CollectorConfig = CollectorConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    budget: BudgetConfig = BudgetConfig(updates=1000)
-    evaluation: EvaluationConfig = EvaluationConfig()
-    tracking: TrackingConfig = TrackingConfig()
+    env: EnvConfig = Field(default_factory=EnvConfig)
+    network: NetworkConfig = Field(default_factory=NetworkConfig)
+    answers: AnswersConfig = Field(default_factory=AnswersConfig)
+    halting: HaltingConfig = Field(default_factory=HaltingConfig)
+    deduction: DeductionConfig = Field(default_factory=DeductionConfig)
+    loss: LossConfig = Field(default_factory=LossConfig)
+    collector: CollectorConfig = Field(default_factory=CollectorConfig)
+    optimizer: OptimizerConfig = Field(default_factory=OptimizerConfig)
+    budget: BudgetConfig = Field(default_factory=lambda: BudgetConfig(updates=1000))
+    evaluation: EvaluationConfig = Field(default_factory=EvaluationConfig)
+    tracking: TrackingConfig = Field(default_factory=TrackingConfig)
 
     @property
     def evaluation_steps(self) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +14,9 @@ from torch.optim.swa_utils import AveragedModel
 from latent_rl.agents import ALONE, TABLE, RecursiveReasoner, SignSGD, Team, compact_state, load_compact_state
 from latent_rl.config import OptimizerConfig
 from latent_rl.errors import UserError
+
+FINAL_RATE = 0.1
+"""What is left of a learning rate that has come down."""
 
 AVERAGED_TABLE = f"module.{TABLE}"
 """The puzzle embeddings in the state dict of the average. They are not averaged: both reasoners share one table."""
@@ -34,6 +38,23 @@ def weighted_sum(found: Mapping[str, TensorDictBase], weights: Mapping[str, floa
                 total = total + weights[name] * value
     metrics["loss"] = total.detach()
     return total, metrics
+
+
+def learning_rate_factor(config: OptimizerConfig) -> Callable[[int], float]:
+    """What the learning rates of update 0, 1, ... are multiplied by.
+
+    Linear over `warmup_updates`, then 1, or, if `decay_updates` is set, along half a cosine (SGDR, arXiv 1608.03983,
+    equation 5) to `FINAL_RATE` at that update, and that from there on.
+    """
+
+    def factor(update: int) -> float:
+        warm = min(1.0, (update + 1) / max(1, config.warmup_updates))
+        if config.decay_updates is None:
+            return warm
+        done = min(1.0, update / config.decay_updates)
+        return warm * (FINAL_RATE + (1.0 - FINAL_RATE) * (1.0 + math.cos(math.pi * done)) / 2.0)
+
+    return factor
 
 
 class Learner:
@@ -66,11 +87,8 @@ class Learner:
         self.ema_decay = config.ema_decay
         self.averaged = AveragedModel(reasoner)
         self.optimizers = build_optimizers(reasoner, self.heads, config, recorded)
-        warmup = max(1, config.warmup_updates)
-        self.schedules = [
-            torch.optim.lr_scheduler.LambdaLR(optimizer, lambda update: min(1.0, (update + 1) / warmup))
-            for optimizer in self.optimizers
-        ]
+        factor = learning_rate_factor(config)
+        self.schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, factor) for optimizer in self.optimizers]
         self.parameters = [*reasoner.parameters(), *self.heads.parameters()]
         self.updates = 0
         self._last_norm: Tensor | None = None

@@ -15,11 +15,12 @@ import yaml
 from programs import Program
 from small_runs import small_run
 
-from latent_rl.config import flatten, load_resolved
+from latent_rl.config import OptimizerConfig, flatten, load_resolved
 from latent_rl.errors import UserError
 from latent_rl.storage import hold, load_training
 from latent_rl.train import main
 from latent_rl.training import Run, assemble, check_settings, restore
+from latent_rl.training.learner import learning_rate_factor
 
 mistake = Program(main).mistake
 
@@ -79,6 +80,16 @@ def test_the_optimizers_settings_take_effect(begun) -> None:
     assert (group["weight_decay"], tuple(group["betas"]), run.learner.clip_norm) == (0.2, (0.5, 0.6), 7)
     slower = resumed(begun, "optimizer={lr: 0.3, warmup_updates: 6}")
     assert slower.learner.optimizers[0].param_groups[0]["lr"] == 0.3 * (3 / 6)
+    halfway = resumed(begun, "optimizer={lr: 0.3, decay_updates: 4}")
+    assert halfway.learner.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.3 * 0.55)
+
+
+def test_learning_rates_come_down_by_a_cosine_and_stay_there() -> None:
+    factor = learning_rate_factor(OptimizerConfig(warmup_updates=10, decay_updates=100))
+    assert [factor(update) for update in (0, 50, 100, 1000)] == pytest.approx([0.1, 0.55, 0.1, 0.1])
+    assert all(factor(update) > factor(update + 1) for update in range(9, 100))
+    constant = learning_rate_factor(OptimizerConfig(warmup_updates=0))
+    assert constant(0) == constant(10**9) == 1.0
 
 
 @pytest.mark.parametrize("begun", ["muon"], indirect=True)
