@@ -50,8 +50,12 @@ class KeepLoss(RecursionLoss):
     """Binary cross-entropy of "this candidate is part of the answer", over the candidates that are still possible.
 
     Losing a right candidate ends in a conflict, keeping a wrong one costs a step: an error on the former counts `right`
-    times, on the latter `wrong` times, 8 to 1 by default. Cells that were given do not count, nor do states that have
-    lost the answer: who learns there that a branch may have been wrong deduces nothing from any branch.
+    times, on the latter `wrong` times, 8 to 1 by default. Cells that were given do not count.
+
+    In a state that has lost the answer nothing is part of one: `lost` is the weight of its candidates, which all are to
+    go, so that a wrong branch is soon seen to contradict itself. At 0 such states teach nothing, which is for puzzles of
+    which a key is one of several answers. They never teach what is left of the key there: who learns that a branch may
+    have been wrong deduces nothing from any branch.
 
     Returns `loss_keep`, and without gradient, of states that had the answer and steps that did not give up, `removed`,
     the mean number of candidates that a step removed, and `removed_wrongly`, the share of them that is part of the
@@ -60,6 +64,7 @@ class KeepLoss(RecursionLoss):
     Keyword Args:
         right: weight of candidates that are part of the answer.
         wrong: weight of the others.
+        lost: weight of those in states that have lost the answer.
     """
 
     state = "candidates"
@@ -92,9 +97,10 @@ class KeepLoss(RecursionLoss):
         *,
         right: Annotated[float, Field(ge=0.0)] = 4.0,
         wrong: Annotated[float, Field(ge=0.0)] = 0.5,
+        lost: Annotated[float, Field(ge=0.0)] = 0.0,
     ) -> None:
         super().__init__()
-        self.right, self.wrong = right, wrong
+        self.right, self.wrong, self.lost = right, wrong, lost
 
     @property
     def in_keys(self) -> list[NestedKey]:
@@ -114,9 +120,12 @@ class KeepLoss(RecursionLoss):
         solution = self.read(tensordict, "solution")
         open_cells = ~self.read(tensordict, "given") & (solution != IGNORE)
         lost = answer_lost(candidates, solution)
-        alive = candidates & (open_cells & ~lost.unsqueeze(-1)).unsqueeze(-1)
+        counted = candidates & open_cells.unsqueeze(-1)
+        alive = counted & ~lost.view(-1, 1, 1)
+        if not self.lost:
+            counted = alive
         right = alive & parts_of_answer(solution, candidates.shape[-1])
-        weights = torch.where(right, self.right, self.wrong) * alive
+        weights = torch.where(right, self.right, torch.where(alive, self.wrong, self.lost)) * counted
         targets = right.to(logits.dtype).unsqueeze(1).expand_as(logits)
         total = F.binary_cross_entropy_with_logits(
             logits, targets, weight=weights.unsqueeze(1).expand_as(logits), reduction="sum"
@@ -127,7 +136,7 @@ class KeepLoss(RecursionLoss):
         count = removed.sum()
         return TensorDict(
             {
-                "loss_keep": total / (shared_count(alive.sum()) * logits.shape[1]),
+                "loss_keep": total / (shared_count(counted.sum()) * logits.shape[1]),
                 "removed": count / going_on.sum().clamp(min=1),
                 "removed_wrongly": (removed & right).sum() / count.clamp(min=1),
             },

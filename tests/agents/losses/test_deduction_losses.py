@@ -42,10 +42,11 @@ def test_which_states_have_lost_the_answer():
     assert answer_lost(CANDIDATES, torch.full_like(SOLUTION, IGNORE)).tolist() == [False, False, False]
 
 
-def test_keep_counts_candidates_that_are_still_alive_in_cells_that_count_and_were_not_given():
+@pytest.mark.parametrize("lost", [0.0, 0.25])
+def test_keep_counts_candidates_that_are_still_alive_in_cells_that_count_and_were_not_given(lost):
     data = batch()
     logits = data["keep_logits"]
-    # (row, cell, symbol, part of the answer); the second state has lost the answer, and teaches nothing
+    # (row, cell, symbol, part of the answer)
     alive = [
         (0, 1, 1, 0),
         (0, 1, 2, 1),
@@ -57,12 +58,15 @@ def test_keep_counts_candidates_that_are_still_alive_in_cells_that_count_and_wer
         (2, 3, 1, 1),
         (2, 3, 2, 0),
     ]
+    if lost:  # the second state has lost the answer: nothing there is part of one
+        alive += [(1, 1, 1, 0), (1, 2, 1, 0), (1, 2, 2, 0), (1, 3, 1, 0), (1, 3, 2, 0)]
     total = 0.0
     for update in range(5):
         for row, cell, symbol, right in alive:
             x = float(logits[row, update, cell, symbol])
-            total += (6.0 if right else 0.75) * math.log1p(math.exp(-x if right else x))
-    found = KeepLoss(right=6.0, wrong=0.75)(data)
+            weight = lost if row == 1 else 6.0 if right else 0.75
+            total += weight * math.log1p(math.exp(-x if right else x))
+    found = KeepLoss(right=6.0, wrong=0.75, lost=lost)(data)
     assert float(found["loss_keep"]) == pytest.approx(total / (5 * len(alive)), rel=1e-5)
 
 
@@ -72,7 +76,7 @@ def test_keep_tells_what_was_removed_and_what_should_not_have_been():
     found = KeepLoss()(batch(keep=keep))
     assert (float(found["removed"]), float(found["removed_wrongly"])) == (1.0, 0.5)
     keep[1, 2] = False  # of a state that has lost the answer
-    assert float(KeepLoss()(batch(keep=keep))["removed"]) == 1.0
+    assert float(KeepLoss(lost=1.0)(batch(keep=keep))["removed"]) == 1.0
     keep[2] = False  # gave up: that removes nothing
     found = KeepLoss()(batch(keep=keep))
     assert (float(found["removed"]), float(found["removed_wrongly"])) == (2.0, 0.5)
