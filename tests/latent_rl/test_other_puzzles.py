@@ -50,7 +50,7 @@ def test_the_command_that_is_proposed_reads_the_file_again(tmp_path: Path, capsy
 
 
 @pytest.mark.skipif(find_spec("reasoning_gym") is None, reason="reasoning-gym is not installed")
-@pytest.mark.parametrize("scheme", ["pi", "exit", "deduce"])
+@pytest.mark.parametrize("scheme", ["pi", "deduce", pytest.param("exit", marks=pytest.mark.slow)])
 def test_a_task_of_reasoning_gym_is_trained_measured_and_solved(
     scheme: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -54,6 +54,8 @@ MODES = {
         "halting={rule: learned, ppo: {steps: 4, hidden: 8}}",
     ],
 }
+REPEATED = ("replay", "muon", "replay-halting")
+"""Of which the parts are in others."""
 
 
 @pytest.fixture(autouse=True)
@@ -156,7 +158,9 @@ def test_learning_changes_what_it_should_and_nothing_else() -> None:
 
 
 @quick
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode", [pytest.param(mode, marks=[pytest.mark.slow] if mode in REPEATED else []) for mode in MODES]
+)
 def test_a_run_stopped_and_resumed_ends_in_identical_weights(mode: str) -> None:
     straight, halves = "name=straight", "name=halves"
     run(straight, *MODES[mode], "budget.updates=14")
