@@ -53,9 +53,9 @@ class KeepLoss(RecursionLoss):
     times, on the latter `wrong` times, 8 to 1 by default. Cells that were given do not count.
 
     In a state that has lost the answer nothing is part of one: `lost` is the weight of its candidates, which all are to
-    go, so that a wrong branch is soon seen to contradict itself. At 0 such states teach nothing, which is for puzzles of
-    which a key is one of several answers. They never teach what is left of the key there: who learns that a branch may
-    have been wrong deduces nothing from any branch.
+    go, so that a wrong branch is soon seen to contradict itself. At 0 such states teach nothing, which is for puzzles
+    whose key is one of several answers. They never teach what is left of the key: who learns that a branch may have
+    been wrong deduces nothing from any branch.
 
     Returns `loss_keep`, and without gradient, of states that had the answer and steps that did not give up, `removed`,
     the mean number of candidates that a step removed, and `removed_wrongly`, the share of them that is part of the
