@@ -119,6 +119,7 @@ def require_ray() -> None:
 def _start_ray(workers: int) -> bool:
     """Start Ray here, or join the cluster at `RAY_ADDRESS`; whether that is to be undone by who called."""
     import ray
+    from ray.exceptions import AuthenticationError
 
     if ray.is_initialized():
         return False
@@ -128,16 +129,18 @@ def _start_ray(workers: int) -> bool:
         # Whoever trains has not agreed to tell others of it.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         own = {"num_cpus": workers, "include_dashboard": False}
-    nobody = UserError(f"collector.backend=ray: there is no cluster at RAY_ADDRESS={address}")
     if not _answers(address):
-        raise nobody
+        raise UserError(f"collector.backend=ray: there is no cluster at RAY_ADDRESS={address}")
     # Else it announces, at every start of a worker without a GPU, how a later version will treat these.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     with _signals_kept():
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **own)
-        except ConnectionError:
-            raise nobody from None
+        except (ConnectionError, AuthenticationError):
+            raise UserError(
+                f"collector.backend=ray: RAY_ADDRESS={address} lets nobody in; if that cluster asks for a token, "
+                "RAY_AUTH_MODE=token has to be set here, too"
+            ) from None
     available = int(ray.cluster_resources().get("CPU", 0))
     if available < workers:
         ray.shutdown()
