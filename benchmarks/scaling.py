@@ -4,6 +4,7 @@
     torchrun --nproc-per-node 2 benchmarks/scaling.py --config sudoku-6x6
     python benchmarks/scaling.py --config sudoku-6x6 collector.mode=replay
     python benchmarks/scaling.py --config sudoku-6x6 collector.mode=replay collector.workers=2
+    python benchmarks/scaling.py --config sudoku-6x6 collector.mode=replay collector.workers=2 collector.backend=ray
 
 Rows are those of the preset, shared by the processes of a team, so that all lines are of the same work. Processor time
 does not depend on what else the machine does, the wall's does. Beside them: how long the message of an update takes by
@@ -54,7 +55,8 @@ def main() -> None:
         run.collection.close()
     if team.is_first:
         print(
-            f"{options.config}: {team.world_size} processes, {config.collector.workers} workers, "
+            f"{options.config}: {team.world_size} processes, {config.collector.workers} workers "
+            f"({config.collector.backend}), "
             f"{config.collector.num_envs} rows: {wall:.1f} ms an update, {processor:.1f} ms of a learner's processor, "
             f"message {4 * size / 1e6:.2f} MB in {message:.2f} ms, drawing all rows {drawing:.2f} ms, "
             f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB"

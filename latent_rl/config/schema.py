@@ -202,6 +202,11 @@ class CollectorConfig(Section):
     workers: Thousand | Literal[0] = Field(
         0, description="replay: processes that collect, each with its share of the rows; 0: the one that learns"
     )
+    backend: Literal["processes", "ray"] = Field(
+        "processes",
+        description="what starts the workers: processes of this machine, or ray, also on others "
+        "(pip install 'latent_rl[ray]')",
+    )
 
     @model_validator(mode="after")
     def _shared_equally(self) -> CollectorConfig:
@@ -209,6 +214,8 @@ class CollectorConfig(Section):
             raise ValueError(f"workers collect for mode=replay: {self.mode} training learns from its own steps")
         if self.workers and self.num_envs % self.workers:
             raise ValueError(f"num_envs={self.num_envs} cannot be shared equally by {self.workers} workers")
+        if self.backend == "ray" and not self.workers:
+            raise ValueError("backend=ray starts workers: say how many, workers=2 for instance")
         return self
 
 

@@ -46,6 +46,7 @@ from latent_rl.training.parts import (
     choose_device,
     environment_maker,
 )
+from latent_rl.training.ray_workers import RayCollection, require_ray
 from latent_rl.training.speed import settle, warm_up
 from latent_rl.training.team import one_after_the_other, share_of
 from latent_rl.training.workers import WorkerCollection
@@ -161,6 +162,8 @@ def assemble(config: Config, init: Path | None = None, team: Team = ALONE) -> Ru
     Raises:
         UserError, PuzzleError: if the configuration, the data or the checkpoint do not fit.
     """
+    if config.collector.backend == "ray":
+        require_ray()
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
@@ -222,7 +225,8 @@ def assemble(config: Config, init: Path | None = None, team: Team = ALONE) -> Ru
         ledger.watch(one.network)
     if environment is None:
         maker = environment_maker(config, puzzle, reasoner)
-        collection = WorkerCollection(maker, policy, config.collector, ledger, config.seed)
+        kind = RayCollection if config.collector.backend == "ray" else WorkerCollection
+        collection = kind(maker, policy, config.collector, ledger, config.seed)
     else:
         collection = Collection(environment, policy, share.collector, ledger, team)
     experience = _experience(share, policy, puzzle, graph, losses, memory, learner.averaged_reasoner, team)

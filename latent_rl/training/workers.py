@@ -1,4 +1,7 @@
-"""Collecting in processes of their own, for replay: TorchRL's `MultiSyncCollector` over shares of the rows."""
+"""Collecting in processes of their own, for replay: TorchRL's `MultiSyncCollector` over shares of the rows.
+
+What starts the processes is one method, which `ray_workers` has another of.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import torch
 from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
-from torchrl.collectors import MultiSyncCollector
+from torchrl.collectors import BaseCollector, MultiSyncCollector
 
 from latent_rl.agents import RecursionPolicy
 from latent_rl.config import CollectorConfig
@@ -81,7 +84,7 @@ class WorkerCollection:
         self._make, self._config, self._ledger = make, config, ledger
         self._policy = CountedPolicy(policy, ledger)
         self._beginnings: list[Any] = [_seed(seed, number) for number in range(config.workers)]
-        self._collector: MultiSyncCollector | None = None
+        self._collector: BaseCollector | None = None
         self._finished = 0
 
     @property
@@ -131,10 +134,15 @@ class WorkerCollection:
     def _begin(self) -> None:
         # Late: processes begin with the episodes of `load_state_dict`, and the weights that were loaded.
         rows = self._config.num_envs // self._config.workers
+        self._collector = self._start([partial(_environment, self._make, rows, begin) for begin in self._beginnings])
+        self._batches = iter(self._collector)
+
+    def _start(self, environments: list[Callable[[], WorkerEnvironment]]) -> BaseCollector:
+        """A collector of batches `[workers, rows, steps]`, with a process for each environment, in their order."""
         # TorchRL, in the new processes, waits a minute for the first weights, which are sent once all have started.
         os.environ.setdefault("WEIGHT_SYNC_TIMEOUT", "1800")
-        self._collector = MultiSyncCollector(
-            [partial(_environment, self._make, rows, beginning) for beginning in self._beginnings],
+        return MultiSyncCollector(
+            environments,
             self._policy,
             frames_per_batch=self._config.num_envs * self._config.steps_per_batch,
             total_frames=-1,
@@ -142,16 +150,15 @@ class WorkerCollection:
             use_buffers=False,
             device="cpu",
             auto_register_policy_transforms=False,
-            init_fn=_leave_signals,
+            init_fn=leave_signals,
         )
-        self._batches = iter(self._collector)
 
 
 def _seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
 
 
-def _leave_signals() -> None:
+def leave_signals() -> None:
     """A Ctrl-C reaches all processes of a terminal; who collects goes on until the program that it works for ends."""
     for name in ("SIGINT", "SIGHUP"):
         if hasattr(signal, name):
