@@ -16,6 +16,9 @@ from small_runs import SMALL, same_weights, small_run, weights
 from latent_rl.analyze import main as analyze
 from latent_rl.compare import main as compare
 from latent_rl.config import load_config
+from latent_rl.envs import possible_symbols
+from latent_rl.envs.sudoku import Sudoku
+from latent_rl.errors import UserError
 from latent_rl.evaluate import main as evaluate
 from latent_rl.halt import main as halt
 from latent_rl.reporting.mlflow_model import PuzzleSolver
@@ -213,6 +216,36 @@ def test_where_to_branch_is_measured(here, capsys, monkeypatch):
     assert [row["rule"] for row in rows] == list(RULES)
     assert all(len(row["steps"]) == 3 and all(0 < steps <= 3 for steps in row["steps"]) for row in rows)
     assert "six, fewest: solved " in capsys.readouterr().out
+
+
+def test_how_long_a_wrong_branch_is_followed_is_measured(here, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    from contradictions import Elimination, main
+
+    with pytest.raises(UserError, match="as Sudokus do"):
+        main([str(here), "--puzzles", "6"])
+    small = ["network.width=16", "network.multiple_of=8", "collector.num_envs=4", "tracking.enabled=false"]
+    small += ["budget={updates: 2, seconds: null}", "evaluation.steps=4", "name=four", "device=cpu"]
+    train(["--config", "sudoku-4x4", "scheme=deduce", "env.options={size: 4, train: 60, test: 20}", *small])
+    main(["runs/four", "--puzzles", "6", "--steps", "40", "--json", "found.json"])
+    found = json.loads(Path("found.json").read_text())
+    assert found["puzzles"] == 6 and found["tries"] > 0
+    assert 1 <= found["steps"]["lost"] <= found["steps"]["ended"] <= 40
+    assert found["steps"]["contradiction by hand"] <= found["steps"]["ended"]
+    assert f"{found['tries']} tries ended before" in capsys.readouterr().out
+
+    puzzle = Sudoku(size=4, train=50, test=10)
+    candidates = possible_symbols(puzzle)[puzzle.instances("test").inputs]
+    solution = puzzle.instances("test").solution
+    elimination = Elimination(puzzle)
+    assert not elimination.contradicts(candidates).any()
+    # Its puzzles need nothing but elimination: any wrong symbol contradicts itself.
+    cell = (candidates.sum(-1) > 1).long().argmax(-1)
+    for row in range(len(candidates)):
+        for symbol in puzzle.interchangeable:
+            tried = candidates[row : row + 1].clone()
+            tried[0, cell[row]] = torch.nn.functional.one_hot(torch.tensor(symbol), puzzle.vocab_size).bool()
+            assert bool(elimination.contradicts(tried)) == (symbol != int(solution[row, cell[row]]))
 
 
 def test_it_is_compared_with_other_schemes(here, capsys):
