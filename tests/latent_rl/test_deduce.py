@@ -176,10 +176,12 @@ def test_a_puzzle_without_units_is_refused_them(capsys):
     assert "mixer=units is for state=candidates" in found
 
 
-@pytest.mark.parametrize("preset", ["sudoku-9x9-units", "sudoku-hard-units"])
-def test_presets_of_units_deduce(preset):
+@pytest.mark.parametrize(("preset", "lost"), [("sudoku-9x9-units", 0.0), ("sudoku-hard-units", 0.5)])
+def test_presets_of_units_deduce(preset, lost):
     config = load_config(preset, [])
-    assert (config.scheme, config.env.state, config.network.mixer) == ("deduce", "candidates", "units")
+    assert config.scheme == ("deduce-unique" if lost else "deduce")
+    assert (config.env.state, config.network.mixer) == ("candidates", "units")
+    assert config.loss.terms["keep"].model_dump().get("lost", 0.0) == lost
 
 
 def test_a_puzzle_with_votes_is_refused(capsys):
