@@ -170,7 +170,8 @@ def test_told_the_units_it_learns_four_by_four_at_once_and_is_solved_with(tmp_pa
 
 
 def test_a_puzzle_without_units_is_refused_them(capsys):
-    found = Program(train).mistake(capsys, "--config", "maze-10", "scheme=deduce", "network.mixer=units")
+    few = "env.options={size: 5, train: 20, test: 5, validation: 0, unique: false}"
+    found = Program(train).mistake(capsys, "--config", "maze-10", few, "scheme=deduce", "network.mixer=units")
     assert "mixer=units needs a puzzle that declares its units" in found
     found = Program(train).mistake(capsys, "--config", "sudoku-4x4", "network.mixer=units")
     assert "mixer=units is for state=candidates" in found
