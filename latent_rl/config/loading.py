@@ -133,7 +133,11 @@ def load_resolved(path: Path, overrides: Sequence[str] = (), named: Collection[s
     changes = parse_overrides(overrides)
     if "name" in changes:
         _checked_name(changes["name"])
-    values = without_caches(merge(translate(read_yaml(path)), changes), changes)
+    saved = read_yaml(path)
+    if not path.read_bytes().endswith(b"\n"):
+        # What is left of its last line may be a value, and another one than it was.
+        raise UserError(f"{path} was cut off: it does not end with a line break")
+    values = without_caches(merge(translate(saved), changes), changes)
     check_named(values, changes, path, named)
     return complete(validate(values))
 

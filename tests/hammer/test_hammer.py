@@ -22,8 +22,7 @@ def slow(*names: str) -> list:
 
 SHORT_KILLS = [
     "pi/SIGKILL-open-historyjson",
-    "pi/SIGHUP",
-    *slow("pi/SIGKILL", "pi-halt/SIGTERM", "replay/SIGINT"),
+    *slow("pi/SIGHUP", "pi/SIGKILL", "pi-halt/SIGTERM", "replay/SIGINT"),
 ]
 SHORT_FAULTS = [
     "disk/checkpoint-once-writing",
