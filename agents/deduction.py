@@ -9,7 +9,7 @@ from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 
-from latent_rl.agents.mixing import mix
+from latent_rl.agents.mixing import mix, mix_rows
 from latent_rl.agents.network import CandidateReasoner, DeductionOutput
 from latent_rl.agents.policy import StepGraph
 from latent_rl.agents.team import draw_rows
@@ -109,9 +109,7 @@ def symbol_probabilities(output: DeductionOutput, left: Tensor, temperature: flo
 
 def scattered(inputs: Tensor, step: Tensor, seed: int) -> Tensor:
     """A number of each puzzle and step, as if drawn uniformly from [0, 1): float64 `[B]`, of int64 `[B, L]`, `[B]`."""
-    cells = torch.arange(inputs.shape[-1], device=inputs.device)
-    of_puzzle = mix(mix(inputs + mix(cells)).sum(-1) + seed)
-    return (mix(of_puzzle + step) & (2**53 - 1)).double() / 2**53
+    return (mix(mix(mix_rows(inputs) + seed) + step) & (2**53 - 1)).double() / 2**53
 
 
 @torch.no_grad()

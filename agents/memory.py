@@ -9,7 +9,7 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from latent_rl.agents.mixing import mix
+from latent_rl.agents.mixing import mix_rows
 
 
 class AnswerMemory:
@@ -74,6 +74,4 @@ class AnswerMemory:
             value.copy_(state[name])
 
     def _place(self, inputs: Tensor) -> Tensor:
-        cells = torch.arange(inputs.shape[-1], device=inputs.device)
-        # Two rounds, so that neither nearby tokens nor nearby cells share anything of their hash.
-        return mix(mix(inputs + mix(cells)).sum(-1)) % len(self._table)
+        return mix_rows(inputs) % len(self._table)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -11,6 +12,13 @@ def mix(x: Tensor) -> Tensor:
     x = (x ^ _shift_right(x, 30)) * _signed(0xBF58476D1CE4E5B9)
     x = (x ^ _shift_right(x, 27)) * _signed(0x94D049BB133111EB)
     return x ^ _shift_right(x, 31)
+
+
+def mix_rows(tokens: Tensor) -> Tensor:
+    """One scattered int64 `[*B]` for each row of tokens, int64 `[*B, L]`: of which token stands in which cell."""
+    cells = torch.arange(tokens.shape[-1], device=tokens.device)
+    # Two rounds, so that neither nearby tokens nor nearby cells share anything of their hash.
+    return mix(mix(tokens + mix(cells)).sum(-1))
 
 
 def _signed(constant: int) -> int:

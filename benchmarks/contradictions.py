@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from latent_rl import cli
-from latent_rl.agents import answer_lost
+from latent_rl.agents import CandidateReasoner, Deduction, answer_lost
 from latent_rl.envs import Instances, Puzzle
 from latent_rl.errors import UserError
 from latent_rl.evaluate import labels_of
@@ -62,7 +62,9 @@ class Elimination:
         return torch.einsum("ul,bus->bls", self.members, units)
 
 
-def tries_of(reasoner, puzzle: Puzzle, instances: Instances, deduction, steps: int) -> tuple[Tensor, int]:
+def tries_of(
+    reasoner: CandidateReasoner, puzzle: Puzzle, instances: Instances, deduction: Deduction, steps: int
+) -> tuple[Tensor, int]:
     """Of each try that ended in a contradiction the steps in which it was lost, contradicted itself and ended.
 
     Returns:

@@ -136,7 +136,7 @@ def load_resolved(path: Path, overrides: Sequence[str] = (), named: Collection[s
     saved = read_yaml(path)
     if not path.read_bytes().endswith(b"\n"):
         # What is left of its last line may be a value, and another one than it was.
-        raise UserError(f"{path} was cut off: it does not end with a line break")
+        raise UserError(f"{path} was cut off: it does not end with a line break (add one if it is whole)")
     values = without_caches(merge(translate(saved), changes), changes)
     check_named(values, changes, path, named)
     return complete(validate(values))

@@ -30,7 +30,7 @@ from latent_rl.measuring.scores import is_known, score
 from latent_rl.storage import Evaluation
 
 SEED = 0
-"""Of the symbols that branches try: a puzzle is solved in the same way every time, in whatever company."""
+"""Of the symbols that branches try: but for rounding, a puzzle is solved in the same way in whatever company."""
 
 
 class Deduced(NamedTuple):

@@ -15,11 +15,7 @@ import torch
 from tensordict import TensorDictBase
 from torchrl.collectors import BaseCollector, Collector
 
-from latent_rl.agents import RecursionPolicy
-from latent_rl.config import CollectorConfig
-from latent_rl.envs import BatchEnv
 from latent_rl.errors import UserError
-from latent_rl.measuring import Ledger
 from latent_rl.training.workers import WorkerCollection, WorkerEnvironment, leave_signals
 
 
@@ -46,16 +42,9 @@ class RayCollection(WorkerCollection):
         UserError: if there is no cluster at `RAY_ADDRESS`, or it has fewer CPUs than there are workers.
     """
 
-    def __init__(
-        self,
-        make: Callable[..., BatchEnv],
-        policy: RecursionPolicy,
-        config: CollectorConfig,
-        ledger: Ledger,
-        seed: int,
-    ) -> None:
-        super().__init__(make, policy, config, ledger, seed)
-        self._started = _start_ray(config.workers)
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._started = _start_ray(self._config.workers)
 
     def __next__(self) -> TensorDictBase:
         from ray.exceptions import RayActorError
