@@ -45,12 +45,12 @@ class Team:
         dist.all_gather(found, own)
         return torch.cat(found).to(rows.dtype)
 
-    def gather_uneven(self, rows: Tensor) -> list[Tensor]:
-        """What each has, in the order of the ranks: tensors on the CPU, of which none need be as large as another."""
+    def gather_uneven(self, value: Any) -> list[Any]:
+        """What each has, in the order of the ranks: anything small on the CPU, none of which need be like another."""
         if self.world_size == 1:
-            return [rows]
+            return [value]
         found: list[Any] = [None] * self.world_size
-        dist.all_gather_object(found, rows.cpu())
+        dist.all_gather_object(found, value)
         return found
 
     def sum(self, value: Tensor) -> Tensor:
@@ -62,11 +62,13 @@ class Team:
         return total
 
     def average(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The mean over all of scalars by their names, which are those of every process."""
-        if self.world_size == 1 or not values:
+        """The mean of scalars by their names, each over those processes that have it."""
+        if self.world_size == 1:
             return dict(values)
-        found = torch.stack([torch.as_tensor(value, dtype=torch.float64).cpu() for value in values.values()])
-        return dict(zip(values, (self.sum(found) / self.world_size).tolist(), strict=True))
+        parts = self.gather_uneven({name: float(value) for name, value in values.items()})
+        names = dict.fromkeys(name for part in parts for name in part)
+        found = {name: [part[name] for part in parts if name in part] for name in names}
+        return {name: sum(numbers) / len(numbers) for name, numbers in found.items()}
 
     def average_gradients(self, parameters: Sequence[Tensor]) -> None:
         """Replace the gradients of parameters by their mean over all: one message."""

@@ -108,7 +108,7 @@ def report(options: argparse.Namespace, team: Team) -> None:
     scores: list[Tensor] = []
     found = measure(trained, puzzle, config, instances, steps, rule, options.guidance, settings, scores.append, team)
     if labels is not None and team.world_size > 1:
-        scores = team.gather_uneven(torch.cat([*scores, torch.empty(3, 0)], dim=1))
+        scores = team.gather_uneven(torch.cat([*scores, torch.empty(3, 0)], dim=1).cpu())
     if not team.is_first:
         return
 

@@ -30,9 +30,11 @@ from latent_rl.training.team import share_of
 HALTING_ON_ARC = [
     "--config=arc-mini", "scheme=pi-halt", "halting.ppo={steps: 3, hidden: 8, minibatch: 16}", "collector.num_envs=6",
     "network={width: 16, heads: 2, multiple_of: 8, puzzle_embedding_width: 24}", "budget={updates: 8, seconds: null}",
-    "evaluation={every_updates: 5, views: 1}", "optimizer.warmup_updates=3", "tracking.enabled=false", "device=cpu",
+    "evaluation={every_updates: 5, views: 1}", "optimizer.warmup_updates=3", "device=cpu",
+    "tracking={enabled: false, every_updates: 1}",
 ]  # fmt: skip
-"""Means over cells and rows, a halting policy that draws and learns, embeddings of puzzles."""
+"""Means over cells and rows, a halting policy that draws and learns, embeddings of puzzles, and charts at updates in
+which an episode ends in one process and none in the other."""
 
 
 class Half(Team):
