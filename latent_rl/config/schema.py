@@ -234,7 +234,9 @@ class OptimizerConfig(Section):
         None, description="updates over which learning rates come down to a tenth, by a cosine; never if empty"
     )
     clip_norm: Number = Field(1.0, gt=0.0)
-    ema_decay: Fraction = Field(0.999, description="of the averaged weights that evaluation uses")
+    ema_decay: Fraction = Field(
+        0.999, description="of the averaged weights that evaluation uses; at most (1 + t) / (10 + t) after t updates"
+    )
 
 
 class BudgetConfig(Section):

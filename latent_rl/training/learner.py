@@ -84,13 +84,16 @@ class Learner:
         self.reasoner = reasoner
         self.heads = nn.ModuleList(heads)
         self.clip_norm = config.clip_norm
-        self.ema_decay = config.ema_decay
         self.averaged = AveragedModel(reasoner)
         self.optimizers = build_optimizers(reasoner, self.heads, config, recorded)
         factor = learning_rate_factor(config)
         self.schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, factor) for optimizer in self.optimizers]
         self.parameters = [*reasoner.parameters(), *self.heads.parameters()]
         self.updates = 0
+        self._ema_decay = config.ema_decay
+        # A tensor: a recorded program reads it anew at every play.
+        self._taken_over = torch.empty_like(self.parameters[0].detach().flatten()[0])
+        self._follow_updates()
         self._last_norm: Tensor | None = None
 
     def step(self, loss: Tensor) -> dict[str, Tensor]:
@@ -118,16 +121,22 @@ class Learner:
         for schedule in self.schedules:
             schedule.step()
         self.updates += 1
+        self._follow_updates()
 
     @torch.no_grad()
     def average(self) -> None:
-        """Move the averaged weights. As `AveragedModel.update_parameters`, which asks the device if it is the first."""
+        """Move the averaged weights. As `AveragedModel.update_parameters`, which asks the device if it is the first.
+
+        After `t` updates the average keeps `min(ema_decay, (1 + t) / (10 + t))` of itself: it is never longer than a
+        tenth of the training so far, or short runs would be measured by weights that they have long left behind.
+        """
         weights, averaged = [*self.reasoner.parameters()], [*self.averaged.module.parameters()]
-        if self.updates == 0:
-            torch._foreach_copy_(averaged, weights)
-        else:
-            torch._foreach_lerp_(averaged, weights, 1 - self.ema_decay)
+        torch._foreach_lerp_(averaged, weights, [self._taken_over] * len(weights))
         self.averaged.n_averaged += 1
+
+    def _follow_updates(self) -> None:
+        decay = min(self._ema_decay, (1 + self.updates) / (10 + self.updates))
+        self._taken_over.fill_(1 - decay)
 
     @property
     def diverged(self) -> bool:
@@ -153,6 +162,7 @@ class Learner:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
         self.updates = state["updates"]
+        self._follow_updates()
         load_compact_state(self.reasoner, state["reasoner"])
         # The table that both share was loaded with the reasoner.
         table = {name: value for name, value in self.averaged.state_dict().items() if name == AVERAGED_TABLE}
