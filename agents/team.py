@@ -1,7 +1,7 @@
 """Several processes that learn together as one: each holds an equal share of the rows, all hold the same weights.
 
-What one process would compute of all rows, a team computes too: rows stand in the order of the ranks, sums and means
-are those of all rows, and random numbers are drawn as for all of them. A team of one does nothing at all.
+What one process would compute of all rows, a team computes too: rows stand in the order of the ranks, what is learned
+from are sums and means of all rows, and random numbers are drawn as for all of them. A team of one does nothing at all.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from tensordict import TensorDictBase
 from torch import Tensor
 
 
@@ -44,6 +45,12 @@ class Team:
         found = [torch.empty_like(own) for _ in range(self.world_size)]
         dist.all_gather(found, own)
         return torch.cat(found).to(rows.dtype)
+
+    def gather_steps(self, batch: TensorDictBase) -> TensorDictBase:
+        """The collected steps of all, `[world_size * B, ...]`, of equally many `[B, ...]` of each."""
+        if self.world_size == 1:
+            return batch
+        return batch.apply(self.gather, batch_size=[len(batch) * self.world_size, *batch.shape[1:]])
 
     def gather_uneven(self, value: Any) -> list[Any]:
         """What each has, in the order of the ranks: anything small on the CPU, none of which need be like another."""

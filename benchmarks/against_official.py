@@ -43,27 +43,7 @@ class Official:
         run = ours.run
         network, self.rows, self.device = run.config.network, run.config.collector.num_envs, run.device
         cycles, inner, self.steps = SCHEDULES[schedule]
-        config = {
-            "batch_size": self.rows,
-            "seq_len": run.puzzle.seq_len,
-            "vocab_size": run.puzzle.vocab_size,
-            "puzzle_emb_ndim": network.width,
-            "puzzle_emb_len": network.puzzle_positions,
-            "num_puzzle_identifiers": 1,
-            "H_cycles": cycles,
-            "L_cycles": inner,
-            "H_layers": 0,
-            "L_layers": network.layers,
-            "hidden_size": network.width,
-            "expansion": network.expansion,
-            "num_heads": network.heads,
-            "pos_encodings": network.positions,
-            "mlp_t": network.mixer == "mlp",
-            "halt_max_steps": self.steps,
-            "halt_exploration_prob": 0.1,
-            "forward_dtype": "bfloat16" if fast else "float32",
-        }
-        model = importlib.import_module(MODEL).TinyRecursiveReasoningModel_ACTV1(config)
+        model = official_model(network, run.puzzle, self.rows, (cycles, inner, self.steps), fast)
         head = importlib.import_module(LOSSES).ACTLossHead(model, loss_type="stablemax_cross_entropy")
         self.model = head.to(self.device)
         same, found = (count(one) for one in (run.reasoner, self.model))
@@ -134,6 +114,37 @@ class Official:
             for part in (instances[index] for index in rows.split(self.rows))
         ]
         return [{key: value.to(self.device, torch.int32) for key, value in batch.items()} for batch in chosen]
+
+
+def official_model(network: Any, puzzle: Any, rows: int, schedule: tuple[int, int, int], half: bool = False) -> Any:
+    """The official model of a network of ours.
+
+    Args:
+        network: a configuration's section.
+        puzzle: what it answers.
+        rows: of a batch.
+        schedule: cycles, inner updates and steps.
+        half: whether it computes in bfloat16.
+    """
+    config = {
+        "batch_size": rows,
+        "seq_len": puzzle.seq_len,
+        "vocab_size": puzzle.vocab_size,
+        "puzzle_emb_ndim": network.width,
+        "puzzle_emb_len": network.puzzle_positions,
+        "num_puzzle_identifiers": 1,
+        "H_layers": 0,
+        "L_layers": network.layers,
+        "hidden_size": network.width,
+        "expansion": network.expansion,
+        "num_heads": network.heads,
+        "pos_encodings": network.positions,
+        "mlp_t": network.mixer == "mlp",
+        "halt_exploration_prob": 0.1,
+        "forward_dtype": "bfloat16" if half else "float32",
+        **dict(zip(("H_cycles", "L_cycles", "halt_max_steps"), schedule, strict=True)),
+    }
+    return importlib.import_module(MODEL).TinyRecursiveReasoningModel_ACTV1(config)
 
 
 def count(model: Any) -> int:

@@ -84,6 +84,7 @@ def report(options: argparse.Namespace, team: Team) -> None:
     from latent_rl.reporting.evaluation import as_dict, kind_table, search_in_words, step_table, totals_in_words
     from latent_rl.reporting.files import write
     from latent_rl.reporting.style import save
+    from latent_rl.training import one_after_the_other
 
     trained, config, puzzle = cli.open_model(options, options.overrides)
     if puzzle.vote is not None:
@@ -99,7 +100,8 @@ def report(options: argparse.Namespace, team: Team) -> None:
     settings = cli.search_settings(options, trained, puzzle)
     if team.world_size > 1 and settings is not None:
         raise UserError("search draws at random, batch by batch: measure it without torchrun")
-    instances = cli.instances_to_test(trained, config, puzzle, options.puzzles, options.split)
+    with one_after_the_other(team):  # which makes the puzzles, if they are not there yet
+        instances = cli.instances_to_test(trained, config, puzzle, options.puzzles, options.split)
     labels = None if options.by is None else labels_of(puzzle, options.split, options.by)[: len(instances)]
     if labels is not None and settings is not None:
         raise UserError("--by says which puzzles the recursion solves: leave out the options of search")

@@ -148,8 +148,8 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
             progress.advance(updates, clock.seconds, share, metrics)
             if chart_due.due(updates):
                 refuse_divergence(run)
-                charts = training_metrics(batch, metrics, run.spent) | throughput.read(run.spent)
-                tracker.metrics(team.average(charts), updates)
+                charts = training_metrics(batch, metrics, run.spent, team)
+                tracker.metrics(charts | throughput.read(run.spent), updates)
             # Test puzzles are met once, when nothing is left to be chosen: below.
             if evaluation_due.due(updates if config.evaluation.points is None else share) and share < 1.0:
                 validate(run, tracker, progress, config.evaluation.puzzles)
@@ -169,6 +169,8 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
             save(run, run_dir, tracker.run_id)
         if interruption.requested and unwritten:
             raise UserError(f"stopped, but {unwritten[0]}; what was saved before stays")
+        # Who was told during the last update or while it was saved tells the others.
+        run.share_counts(interruption)
         try:
             interruption.stop_at_once()
             return finish(run, run_dir, tracker, progress, unwritten)

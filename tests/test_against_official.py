@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from latent_rl.errors import UserError
 
@@ -115,3 +116,27 @@ def test_a_folder_that_is_no_clone_is_refused(tmp_path: Path) -> None:
         UserError, match=r"is no clone of the official TRM code: it lacks models/recursive_reasoning/trm"
     ):
         main([str(tmp_path), *SMALL])
+
+
+def test_the_same_weights_answer_alike_and_stop_early(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from answering import main
+    from tiny_models import save_untrained, tiny_config
+
+    model = save_untrained(tmp_path / "run", tiny_config(tmp_path / "cache", "network.multiple_of=256"))
+    content = torch.load(model, weights_only=True)
+    content["weights"]["q_head.bias"].fill_(5.0)  # sure of everything after one step
+    torch.save(content, model)
+    main([str(clone(tmp_path / "official")), str(model), "--turns", "1", "--json", str(tmp_path / "found.json")])
+    theirs, full, stopped = json.loads((tmp_path / "found.json").read_text())["ways"].values()
+    assert theirs["same_answers"] == full["same_answers"] == 1.0 and theirs["solved_rate"] == full["solved_rate"]
+    assert (theirs["passes_per_puzzle"], full["passes_per_puzzle"], stopped["passes_per_puzzle"]) == (9, 9, 3)
+    assert "ours, confident: " in capsys.readouterr().out
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    from answering import main
+    from tiny_models import save_untrained, tiny_config
+
+    model = save_untrained(tmp_path / "run", tiny_config(tmp_path / "cache", "network.multiple_of=8"))
+    with pytest.raises(UserError, match="not the shape of an official network: size mismatch"):
+        main([str(clone(tmp_path / "official")), str(model)])

@@ -76,11 +76,16 @@ def is_first() -> bool:
 
 
 def fail(message: str) -> NoReturn:
-    """Say what is wrong in one line and leave with exit code 2. Of several processes the first says it."""
+    """Say what is wrong in one line and leave with exit code 2.
+
+    Of several processes the first says it, whereupon `torchrun` ends the others. One that is still there after a while
+    has a mistake of its own, such as a file that its machine lacks.
+    """
     if is_first():
         print(f"error: {one_line(message)}", file=sys.stderr)
     else:
         time.sleep(TIME_TO_SAY)
+        print(f"error: rank {os.environ['RANK']}: {one_line(message)}", file=sys.stderr)
     raise SystemExit(2)
 
 

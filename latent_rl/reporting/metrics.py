@@ -7,26 +7,30 @@ from typing import Any
 
 from tensordict import TensorDictBase
 
+from latent_rl.agents import ALONE, Team
 from latent_rl.measuring import Election
 from latent_rl.reporting.evaluation import shown_steps
 from latent_rl.storage import Evaluation, Spent, Summary, compute
 
 
-def training_metrics(batch: TensorDictBase, metrics: Mapping[str, Any], spent: Spent) -> dict[str, Any]:
-    """`train/…` and `passes/…` after an update.
+def training_metrics(
+    batch: TensorDictBase, metrics: Mapping[str, Any], spent: Spent, team: Team = ALONE
+) -> dict[str, Any]:
+    """`train/…` and `passes/…` after an update; of several processes all call this together.
 
     `train/reward` and `train/violations` are means over the collected recursion steps, `train/solved` is the share of
     solved puzzles among the episodes that ended in the batch (left out if none did), `train/episode_steps` their mean
     length. `train/weights_age` is, of what workers have collected, how many updates ago their weights were those that
-    learn, once the batch is learned from.
+    learn, once the batch is learned from. What losses tell, `metrics`, is the mean over the processes.
     """
-    values = {f"train/{name}": value for name, value in metrics.items()}
-    values["train/reward"] = batch["next", "reward"].mean()
-    values["train/violations"] = batch["next", "violations"].mean()
-    ended = batch["next", "done"].squeeze(-1)
+    values = {f"train/{name}": value for name, value in team.average(metrics).items()}
+    after = team.gather_steps(batch["next"].select("reward", "violations", "done", "solved", "step"))
+    values["train/reward"] = after["reward"].mean()
+    values["train/violations"] = after["violations"].mean()
+    ended = after["done"].squeeze(-1)
     if ended.any():
-        values["train/solved"] = batch["next", "solved"][ended].float().mean()
-        values["train/episode_steps"] = batch["next", "step"][ended].float().mean()
+        values["train/solved"] = after["solved"][ended].float().mean()
+        values["train/episode_steps"] = after["step"][ended].float().mean()
     if "weights_of" in batch.keys():
         values["train/weights_age"] = spent.updates - batch["weights_of"].float().mean()
     values["train/seconds"] = spent.seconds

@@ -10,7 +10,7 @@ from latent_rl.training.progress import Progress
 from latent_rl.training.resuming import check_settings
 from latent_rl.training.run import Run, assemble
 from latent_rl.training.teaching import save_taught, teach
-from latent_rl.training.team import join
+from latent_rl.training.team import join, one_after_the_other
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "choose_device",
     "explained",
     "join",
+    "one_after_the_other",
     "refuse_divergence",
     "restore",
     "save",

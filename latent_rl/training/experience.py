@@ -92,7 +92,7 @@ class ReplayExperience:
         """Minibatches `[M]` of the trajectories `[num_envs, steps]`, taken again with `logits` and `q` in the graph."""
         for prepare in self.prepare:
             prepare(batch)
-        collected = self._of_team(batch).reshape(-1)
+        collected = self.team.gather_steps(batch).reshape(-1)
         if self._buffer is None:
             self._buffer = TensorDictReplayBuffer(
                 storage=LazyTensorStorage(len(collected), device=collected["y"].device),
@@ -106,11 +106,6 @@ class ReplayExperience:
                 steps = _judged_anew(self.policy.replay(self.team.part(minibatch)), self.puzzle)
                 steps = steps if self.judge is None else self.judge(steps)
                 yield _with_averaged_logits(steps, self.averaged)
-
-    def _of_team(self, batch: TensorDictBase) -> TensorDictBase:
-        if self.team.world_size == 1:
-            return batch
-        return batch.apply(self.team.gather, batch_size=[len(batch) * self.team.world_size, *batch.shape[1:]])
 
 
 def _judged_anew(steps: TensorDictBase, puzzle: Puzzle) -> TensorDictBase:

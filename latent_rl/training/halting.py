@@ -164,7 +164,7 @@ class ConcurrentHalting:
         """Take in collected steps `[num_envs, T]`; returns metrics when it has learned."""
         seen = batch.select(*self.KEYS)
         if self.team.world_size > 1:
-            seen = seen.apply(self.team.gather, batch_size=[len(seen) * self.team.world_size, *seen.shape[1:]])
+            seen = self.team.gather_steps(seen)
         self._seen.extend(seen.unbind(1))
         if len(self._seen) <= self.steps:
             return {}

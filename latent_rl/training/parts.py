@@ -41,7 +41,7 @@ from latent_rl.envs import (
     puzzle_from_id,
 )
 from latent_rl.errors import UserError
-from latent_rl.training.team import local_rank, world_size
+from latent_rl.training.team import local_rank, processes_here, world_size
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
 
 
@@ -51,6 +51,12 @@ def choose_device(name: str) -> torch.device:
     Of several processes on a machine each has a CUDA device of its own.
     """
     if name in ("auto", "cuda") and world_size() > 1 and torch.cuda.is_available():
+        # Said by all of them alike, also by those that would have one.
+        if processes_here() > (devices := torch.cuda.device_count()):
+            raise UserError(
+                f"device {name!r}: {processes_here()} processes on a machine with {devices} CUDA devices; start as "
+                f"many as there are (--nproc-per-node {devices}), or say device=cpu"
+            )
         name = f"cuda:{local_rank()}"
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

@@ -28,6 +28,11 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def processes_here() -> int:
+    """Processes that `torchrun` has started on this machine; 1 without it."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 @contextmanager
 def join() -> Iterator[Team]:
     """The team that `torchrun` has started this process in, inside the block; without it, or with one, a team of one.
@@ -47,7 +52,7 @@ def join() -> Iterator[Team]:
         # Gloo raises plain runtime errors, which name its own source.
         if not isinstance(error, dist.DistError) and "gloo" not in str(error):
             raise
-        raise UserError(f"rank {os.environ.get('RANK')}: another process of the team has ended") from None
+        raise UserError("another process of the team has ended") from None
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()

@@ -16,15 +16,18 @@ import pytest
 import torch
 from programs import Program
 from team_runs import differences, flat
+from tensordict import TensorDict
 
 from latent_rl import compare
 from latent_rl.agents import Team, draw_rows, shared_count
+from latent_rl.cli import manners
 from latent_rl.config import load_config
 from latent_rl.envs import LatentRecursionVectorEnv
 from latent_rl.errors import UserError
-from latent_rl.storage import load_training
+from latent_rl.reporting.metrics import training_metrics
+from latent_rl.storage import Spent, load_training
 from latent_rl.train import main
-from latent_rl.training import Interruption
+from latent_rl.training import Interruption, choose_device
 from latent_rl.training.team import share_of
 
 HALTING_ON_ARC = [
@@ -139,6 +142,40 @@ def test_counts_are_those_of_all() -> None:
         assert shared_count(torch.tensor(5)) == 6
     with Half(0, torch.tensor(0)).at_work():
         assert shared_count(torch.tensor(0)) == 0.5  # 1 in all
+
+
+def test_charts_are_those_of_all_rows() -> None:
+    def steps(done: list[int], solved: list[int]) -> TensorDict:
+        after = {"done": torch.tensor(done).view(-1, 1).bool(), "solved": torch.tensor(solved).bool()}
+        after |= {"reward": torch.tensor(solved).float(), "violations": torch.zeros(4), "step": torch.arange(4)}
+        return TensorDict({"next": TensorDict(after, [4])}, [4])
+
+    mine, theirs = steps([1, 0, 0, 0], [1, 0, 0, 0]), steps([1, 1, 1, 0], [0, 0, 0, 0])
+    team, spent = Half(0, torch.empty(0)), Spent(1, 1.0, 8, 8, 8)
+    team.gather_steps = lambda own: torch.cat([own, theirs["next"]])
+    team.gather_uneven = lambda own: [own, {"only theirs": 3.0, "both": 5.0}]
+    found = training_metrics(mine, {"both": torch.tensor(1.0)}, spent, team)
+    assert found["train/solved"] == 0.25 and found["train/episode_steps"] == 0.75 and found["train/reward"] == 0.125
+    assert found["train/both"] == 3.0 and found["train/only theirs"] == 3.0
+
+
+def test_a_mistake_that_only_another_process_has_made_is_said_by_it(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(manners, "TIME_TO_SAY", 0.0)
+    for rank, said in (("0", "error: no file x\n"), ("3", "error: rank 3: no file x\n")):
+        monkeypatch.setenv("RANK", rank)
+        with pytest.raises(SystemExit):
+            manners.fail("no file x")
+        assert capsys.readouterr().err == said
+
+
+def test_more_processes_than_devices_are_refused_by_all(monkeypatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for name, number in (("WORLD_SIZE", 4), ("LOCAL_WORLD_SIZE", 2), ("LOCAL_RANK", 0)):
+        monkeypatch.setenv(name, str(number))
+    with pytest.raises(UserError, match="2 processes on a machine with 1 CUDA devices"):
+        choose_device("auto")
+    assert choose_device("cpu").type == "cpu"
 
 
 def test_rows_that_cannot_be_shared_are_refused() -> None:
