@@ -1,12 +1,12 @@
-"""The same weights in the official TRM classes and in ours, in turns: how many puzzles a second each answers, how well.
+"""The same weights in the official TRM classes and in ours, in turns: puzzles answered a second, and how well.
 
     python -m latent_rl.train --config sudoku-6x6 network.multiple_of=256 network.puzzle_embedding_width=64
     python benchmarks/answering.py PATH runs/sudoku-6x6-pi-0        # PATH: a clone of the official TRM code
 
 The official evaluation takes every step for every puzzle. Ours does that here too, and then what it is for: a row
 leaves the batch when the model believes its answer (`--halt`, `--halt-threshold`; by default when its q head says
-"right", as the official code has it in training). A network has the official shape if its inner widths are multiples of 256 and
-its first position is a puzzle's embedding, as above. Nothing of the official code is part of this project.
+"right", as the official code has it in training). A network has the official shape if its inner widths are multiples of
+256 and its first position is a puzzle's embedding, as above. Nothing of the official code is part of this project.
 """
 
 from __future__ import annotations
