@@ -16,6 +16,7 @@ from latent_rl import solve, train
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+HARD = "8..........36......7..9.2...5...7.......457.....1...3...1....68..85...1..9....4.."
 
 
 def blocks(language: str) -> list[str]:
@@ -38,6 +39,7 @@ def test_every_command_is_executed_by_a_test() -> None:
         ". .venv/bin/activate": "test_make_does_what_it_says",
         "mlflow ui": "test_make_does_what_it_says",
         "python -m latent_rl.solve runs/sudoku-4x4-pi-0 4..2.....4..321.": "test_the_first_model_solves_what_is_shown",
+        f"python -m latent_rl.solve pretrained/sudoku-hard-units {HARD}": "test_the_trained_network_solves_what_is_shown",
     }
     unknown = [one for one in commands() if one not in tried and one not in examples]
     assert unknown == []
@@ -53,6 +55,12 @@ def test_make_does_what_it_says(target: str, line: str) -> None:
     found = subprocess.run(["make", "--no-print-directory", "-n", target], cwd=ROOT, capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
     assert ".venv/bin/" in found.stdout.splitlines()[-1] and line in found.stdout.splitlines()[-1]
+
+
+def test_the_trained_network_solves_what_is_shown(monkeypatch, capsys) -> None:
+    monkeypatch.chdir(ROOT)
+    solve.main(["pretrained/sudoku-hard-units", HARD])
+    assert "solved: the puzzle's own rule confirms the answer" in capsys.readouterr().out
 
 
 def test_the_first_model_solves_what_is_shown(tmp_path: Path, monkeypatch, capsys) -> None:

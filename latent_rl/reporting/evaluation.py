@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from latent_rl.reporting.summary import stop_in_words
+from latent_rl.reporting.text import fewer
 
 if TYPE_CHECKING:
     from latent_rl.agents import Search
@@ -75,10 +76,10 @@ def totals_in_words(found: Evaluation | SearchEvaluation, baseline: int, stopped
     """The accuracies beside what they cost, against the passes of TRM's schedule and of a TRM that stops."""
     fair = ""
     if stopped is not None:
-        fair = f", {stopped.passes_per_puzzle / found.passes_per_puzzle:.1f}x fewer than {stop_in_words(stopped)}"
+        fair = f", {fewer(stopped.passes_per_puzzle / found.passes_per_puzzle)} {stop_in_words(stopped)}"
     return (
         f"{found.exact_accuracy:.1%} exact, {found.solved_rate:.1%} solved with {found.passes_per_puzzle:g} network "
-        f"passes a puzzle: {baseline / found.passes_per_puzzle:.1f}x fewer than TRM's {baseline}{fair} "
+        f"passes a puzzle: {fewer(baseline / found.passes_per_puzzle)} TRM's {baseline}{fair} "
         f"({found.seconds:.1f} s)"
     )
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from latent_rl.reporting.mlflow_page import page
-from latent_rl.reporting.text import markdown_table
+from latent_rl.reporting.text import fewer, markdown_table
 from latent_rl.storage import OwnStop, Summary
 
 
@@ -43,7 +43,7 @@ def table(summary: Summary) -> Table:
         found.add_row("… stopped by its own means", stop_in_words(summary.own_stop))
     found.add_row("savings against TRM's schedule", savings(summary))
     if summary.savings_vs_stopped_trm is not None:
-        stopped = f"{summary.savings_vs_stopped_trm:.1f}x fewer than {stop_in_words(summary.baseline_stop)}"
+        stopped = f"{fewer(summary.savings_vs_stopped_trm)} {stop_in_words(summary.baseline_stop)}"
         found.add_row("… both stopped by their own means", stopped)
     found.add_row("training", f"{summary.train_seconds:,.1f} s on {summary.device}, {summary.updates:,} updates")
     found.add_row("puzzles seen", f"{summary.puzzles_seen:,}")
@@ -65,7 +65,7 @@ def description(summary: Summary) -> str:
     file = f"get-artifact?run_uuid={summary.mlflow_run_id}&path=figures/accuracy_by_step.png"
     picture = f"![accuracy by recursion step]({file})"
     return (
-        f"**{summary.savings_vs_trm:.1f}x fewer network passes** than TRM's schedule "
+        f"**{fewer(summary.savings_vs_trm, 'network passes**')} TRM's schedule "
         f"({summary.eval_passes_per_puzzle:,.4g} a puzzle instead of {summary.baseline_passes_per_puzzle:,}), "
         f"**{summary.solved_rate:.1%} solved**: scheme `{summary.scheme}` on {summary.puzzle}, seed {summary.seed}.\n\n"
         f"{rows}\n\nMore pictures: *Artifacts*, `figures/`.\n\n{picture}"
@@ -88,8 +88,7 @@ def stop_in_words(stop: OwnStop) -> str:
 def savings(summary: Summary) -> str:
     """The savings together with the accuracy that they came with: one means nothing without the other."""
     return (
-        f"{summary.savings_vs_trm:.1f}x fewer than {summary.baseline_passes_per_puzzle:,}, "
-        f"at {summary.exact_accuracy:.1%} exact"
+        f"{fewer(summary.savings_vs_trm)} {summary.baseline_passes_per_puzzle:,}, at {summary.exact_accuracy:.1%} exact"
     )
 
 

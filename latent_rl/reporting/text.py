@@ -42,6 +42,17 @@ def times(ratio: Ratio) -> str:
     return text if ratio.low in (None, ratio.value) else f"{text} [{ratio.low:.3g}, {ratio.high:.3g}]"
 
 
+def fewer(times: float, what: str = "") -> str:
+    """What a saving is called, `18.7x fewer than` or, where it is none, `2.1x as many as`; `what` stands before the end.
+
+    Args:
+        times: what is compared with, divided by what was spent.
+        what: for instance `network passes`.
+    """
+    many, end = (f"{times:.1f}x fewer", "than") if times >= 1 else (f"{1 / times:.1f}x as many", "as")
+    return " ".join(filter(None, (many, what, end)))
+
+
 def short(value: float) -> str:
     """Three digits, with k, M, G for large numbers."""
     for size, letter in ((1e9, " G"), (1e6, " M"), (1e4, " k")):
