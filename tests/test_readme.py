@@ -39,7 +39,7 @@ def test_every_command_is_executed_by_a_test() -> None:
         ". .venv/bin/activate": "test_make_does_what_it_says",
         "mlflow ui": "test_make_does_what_it_says",
         "python -m latent_rl.solve runs/sudoku-4x4-pi-0 4..2.....4..321.": "test_the_first_model_solves_what_is_shown",
-        f"python -m latent_rl.solve pretrained/sudoku-hard-units {HARD}": "test_the_trained_network_solves_what_is_shown",
+        f"python -m latent_rl.solve pretrained/sudoku-hard-units {HARD}": "test_trained_weights_solve_what_is_shown",
     }
     unknown = [one for one in commands() if one not in tried and one not in examples]
     assert unknown == []
@@ -57,7 +57,7 @@ def test_make_does_what_it_says(target: str, line: str) -> None:
     assert ".venv/bin/" in found.stdout.splitlines()[-1] and line in found.stdout.splitlines()[-1]
 
 
-def test_the_trained_network_solves_what_is_shown(monkeypatch, capsys) -> None:
+def test_trained_weights_solve_what_is_shown(monkeypatch, capsys) -> None:
     monkeypatch.chdir(ROOT)
     solve.main(["pretrained/sudoku-hard-units", HARD])
     assert "solved: the puzzle's own rule confirms the answer" in capsys.readouterr().out
@@ -66,7 +66,7 @@ def test_the_trained_network_solves_what_is_shown(monkeypatch, capsys) -> None:
 def test_the_first_model_solves_what_is_shown(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     save_untrained(tmp_path / "runs" / "sudoku-4x4-pi-0", tiny_config(tmp_path / "cache"))
-    (command,) = (one for one in commands() if "latent_rl.solve" in one and "own_puzzle" not in one)
+    (command,) = (one for one in commands() if "latent_rl.solve runs/sudoku-4x4" in one)
     solve.main(command.split()[3:])
     assert "sudoku-4x4, the puzzle" in capsys.readouterr().out
 

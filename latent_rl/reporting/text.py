@@ -43,11 +43,11 @@ def times(ratio: Ratio) -> str:
 
 
 def fewer(times: float, what: str = "") -> str:
-    """What a saving is called, `18.7x fewer than` or, where it is none, `2.1x as many as`; `what` stands before the end.
+    """What a saving is called, `18.7x fewer than` or, where it is none, `2.1x as many as`.
 
     Args:
         times: what is compared with, divided by what was spent.
-        what: for instance `network passes`.
+        what: stands before the last word, for instance `network passes`.
     """
     many, end = (f"{times:.1f}x fewer", "than") if times >= 1 else (f"{1 / times:.1f}x as many", "as")
     return " ".join(filter(None, (many, what, end)))
