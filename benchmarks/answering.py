@@ -72,8 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.check_counts(parser, options)
     find_official(options.official)
 
-    from latent_rl.measuring import stopping_rule
-    from latent_rl.measuring.answering import answer
+    from latent_rl.measuring import answer, stopping_rule
 
     trained, config, puzzle = cli.open_model(options, options.overrides)
     inputs = cli.instances_to_test(trained, config, puzzle, options.puzzles, "test").inputs

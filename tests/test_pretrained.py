@@ -14,7 +14,7 @@ from latent_rl.storage import load_model
 FOLDERS = sorted(path.parent for path in (Path(__file__).parents[1] / "pretrained").glob("*/config.yaml"))
 
 PUZZLES = {
-    "Arto Inkala, 2012": "8..........36......7..9.2...5...7.......457.....1...3...1....68..85...1..9....4..",
+    "several branches": "4.....8.5.3..........7......2.....6.....8.4......1.......6.3.7.5..2.....1.4......",
     "17 clues": ".......1.4.........2...........5.4.7..8...3....1.9....3..4..2...5.1........8.6...",
 }
 

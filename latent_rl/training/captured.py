@@ -33,7 +33,7 @@ Recorder = Callable[[Callable[[], Found], Sequence[torch.Generator]], tuple[Foun
 later play fills anew, and what plays it."""
 
 EAGER_UPDATES = 3
-"""Updates before anything is recorded: libraries set themselves up, and the average begins."""
+"""Updates before anything is recorded: libraries set themselves up."""
 
 CHARTED = ("reward", "done", "step", "solved", "violations")
 """Keys of a collected step that charts read; what else it holds is overwritten by the next."""
@@ -112,7 +112,7 @@ class CapturedUpdate:
         if self._play is not None:
             self._play()
             self._ledger.add(*self._passes)
-        elif self._record is not None and self._begun >= EAGER_UPDATES and self._learner.updates:
+        elif self._record is not None and self._begun >= EAGER_UPDATES:
             self._found = self._recorded()
         else:
             self._found = self._aside()

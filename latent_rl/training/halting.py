@@ -162,9 +162,7 @@ class ConcurrentHalting:
 
     def learn(self, batch: TensorDictBase) -> dict[str, Tensor]:
         """Take in collected steps `[num_envs, T]`; returns metrics when it has learned."""
-        seen = batch.select(*self.KEYS)
-        if self.team.world_size > 1:
-            seen = self.team.gather_steps(seen)
+        seen = self.team.gather_steps(batch.select(*self.KEYS))
         self._seen.extend(seen.unbind(1))
         if len(self._seen) <= self.steps:
             return {}
