@@ -57,7 +57,8 @@ class ReturnValueLoss(RecursionLoss):
     """Regress `V(s) = head(y)` on returns over stored trajectories; the trunk is not touched.
 
     Targets are those of TorchRL's estimators: `prepare` writes them into trajectories as `value_target`, before these
-    are cut into minibatches, which no longer know what followed. `make_value_estimator` takes one of one's own.
+    are cut into minibatches, which no longer know what followed. `make_value_estimator` takes one of one's own. An
+    episode that has used up its steps is over like any other: only what the batch cuts off is bootstrapped.
 
     Returns `loss_return`, and without gradient `explained_variance`, the share of the targets' variance that `V` tells
     (1 is perfect, 0 no better than a constant).
@@ -77,8 +78,8 @@ class ReturnValueLoss(RecursionLoss):
         >>> from latent_rl.agents import ReturnHead, ReturnValueLoss
         >>> y = torch.randn(4, 7, 17, 32)
         >>> end = torch.tensor([0, 0, 0, 0, 0, 1]).bool().expand(4, 6).unsqueeze(-1)
-        >>> batch = TensorDict({"y": y[:, :-1], "next": {"y": y[:, 1:], "reward": torch.randn(4, 6, 1), "done": end,
-        ...     "terminated": end}}, [4, 6])
+        >>> following = {"y": y[:, 1:], "reward": torch.randn(4, 6, 1), "done": end}
+        >>> batch = TensorDict({"y": y[:, :-1], "next": following}, [4, 6])
         >>> loss = ReturnValueLoss(ReturnHead(32))
         >>> loss.prepare(batch)
         >>> loss(batch.reshape(-1))["loss_return"].backward()
@@ -91,14 +92,13 @@ class ReturnValueLoss(RecursionLoss):
         Attributes:
             y: float32 `[*B, P + L, D]`, in trajectories also under `"next"`. Default `"y"`.
             value_target: float32 `[*B, 1]`, which `prepare` writes. Default `"value_target"`.
-            reward, done, terminated: in trajectories, under `"next"`, `[N, T, 1]`. Defaults of the same name.
+            reward, done: in trajectories, under `"next"`, `[N, T, 1]`. Defaults of the same name.
         """
 
         y: NestedKey = "y"
         value_target: NestedKey = "value_target"
         reward: NestedKey = "reward"
         done: NestedKey = "done"
-        terminated: NestedKey = "terminated"
 
     default_keys = _AcceptedKeys
     tensor_keys: _AcceptedKeys
@@ -203,11 +203,14 @@ class ReturnValueLoss(RecursionLoss):
         if tensordict.ndim != 2:
             raise ValueError(f"returns need trajectories of batch shape [N, T], got {list(tensordict.batch_size)}")
         keys = self.tensor_keys
+        # Nothing can be earned after the last step that is allowed: no step begins there, so the head is never taught
+        # what it is worth, and a target that asked it would feed its own mistake back.
+        over = tensordict[("next", keys.done)]
         following = {
             "y": tensordict[("next", keys.y)][..., :1, :],
             "reward": tensordict[("next", keys.reward)],
-            "done": tensordict[("next", keys.done)],
-            "terminated": tensordict[("next", keys.terminated)],
+            "done": over,
+            "terminated": over,
         }
         # The estimator stacks states and successors: give it the one position that the head reads, not all of them.
         trajectories = TensorDict({"y": tensordict[keys.y][..., :1, :], "next": following}, tensordict.batch_size)

@@ -30,7 +30,7 @@ class FirstFeature(nn.Module):
         return self.scale * y[..., 0, :1]
 
 
-def trajectories(values, next_values, rewards, done, terminated):
+def trajectories(values, next_values, rewards, done):
     """Trajectories [N, T] whose latents carry the given values; two positions, the second one is noise."""
 
     def latents(numbers):
@@ -39,20 +39,18 @@ def trajectories(values, next_values, rewards, done, terminated):
         return y
 
     values, next_values, rewards = (torch.tensor(numbers) for numbers in (values, next_values, rewards))
-    following = {"y": latents(next_values), "reward": rewards.unsqueeze(-1)}
-    following |= {"done": torch.tensor(done).unsqueeze(-1), "terminated": torch.tensor(terminated).unsqueeze(-1)}
+    following = {"y": latents(next_values), "reward": rewards.unsqueeze(-1), "done": torch.tensor(done).unsqueeze(-1)}
     return TensorDict({"y": latents(values), "next": following}, batch_size=values.shape)
 
 
 @pytest.fixture
 def by_hand():
-    """Row 0 is cut off after two steps (its successor's value 4 counts); row 1 holds two episodes of one step each."""
+    """The batch cuts row 0 after two steps (its successor's value 4 counts); row 1 holds two episodes of one step."""
     return trajectories(
         values=[[1.0, 2.0], [1.0, 2.0]],
         next_values=[[2.0, 4.0], [50.0, 60.0]],
         rewards=[[1.0, 3.0], [1.0, 3.0]],
-        done=[[False, True], [True, True]],
-        terminated=[[False, False], [True, True]],
+        done=[[False, False], [True, True]],
     )
 
 
@@ -93,20 +91,19 @@ def test_default_is_td_lambda():
     n, t = 3, 7
     values, next_values, rewards = torch.randn(3, n, t, generator=generator)
     done = torch.rand(n, t, generator=generator) < 0.4
-    terminated = done & (torch.rand(n, t, generator=generator) < 0.5)
-    assert (done & ~terminated)[:, :-1].any() and terminated[:, :-1].any()
+    assert done[:, :-1].any() and not done[:, -1].all()
     gamma, lmbda = 0.99, 0.95
     total = 0.0
     for row in range(n):
         following = None
         for step in reversed(range(t)):
-            bootstrap = 0.0 if terminated[row, step] else next_values[row, step].item()
+            bootstrap = 0.0 if done[row, step] else next_values[row, step].item()
             if following is None or done[row, step]:
                 following = rewards[row, step].item() + gamma * bootstrap
             else:
                 following = rewards[row, step].item() + gamma * ((1 - lmbda) * bootstrap + lmbda * following)
             total += (following - values[row, step].item()) ** 2
-    batch = trajectories(*(x.tolist() for x in (values, next_values, rewards, done, terminated)))
+    batch = trajectories(*(x.tolist() for x in (values, next_values, rewards, done)))
     loss = taught(ReturnValueLoss(FirstFeature(), distance="l2", gamma=gamma), batch)["loss_return"]
     torch.testing.assert_close(loss, torch.tensor(total / (n * t)), rtol=1e-5, atol=0)
 
