@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from elimination import Elimination
 from torch import Tensor
 
 from latent_rl import cli
@@ -25,41 +26,6 @@ from latent_rl.measuring.deducing import deduce
 from latent_rl.training import build_deduction
 
 EXAMPLE = "  python benchmarks/contradictions.py runs/sudoku-9x9-units-deduce-0 --puzzles 200 --steps 64"
-
-
-class Elimination:
-    """What follows by hand from candidates, in units of which each holds every interchangeable symbol once."""
-
-    def __init__(self, puzzle: Puzzle) -> None:
-        kinds = [torch.tensor(kind) for kind in puzzle.units]
-        self.units_of_cell = len(kinds)
-        self.symbols = list(puzzle.interchangeable)
-        members = [kind == unit for kind in kinds for unit in kind.unique()]
-        if not self.symbols or {int(of.sum()) for of in members} != {len(self.symbols)}:
-            raise UserError(
-                "elimination is for puzzles whose units hold each interchangeable symbol once, as Sudokus do"
-            )
-        self.members = torch.stack(members).float()
-
-    def contradicts(self, candidates: Tensor) -> Tensor:
-        """Which states come to a contradiction, bool `[B]`, of candidates bool `[B, L, V]`."""
-        left = candidates[..., self.symbols].float()
-        while True:
-            single = left * (left.sum(-1, keepdim=True) == 1)
-            # How many other decided cells share a unit with a cell and hold the symbol, units counted one by one.
-            elsewhere = self._of_cells(self._of_units(single)) - self.units_of_cell * single
-            after = left * (elsewhere == 0)
-            only = self._of_cells((self._of_units(after) == 1).float()) * after > 0
-            after = torch.where(only.any(-1, keepdim=True), only.float(), after)
-            if torch.equal(after, left):
-                return (left.sum(-1) == 0).any(-1) | (self._of_units(left) == 0).flatten(1).any(1)
-            left = after
-
-    def _of_units(self, cells: Tensor) -> Tensor:
-        return torch.einsum("ul,bls->bus", self.members, cells)
-
-    def _of_cells(self, units: Tensor) -> Tensor:
-        return torch.einsum("ul,bus->bls", self.members, units)
 
 
 def tries_of(

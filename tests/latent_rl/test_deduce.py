@@ -16,8 +16,9 @@ from small_runs import SMALL, same_weights, small_run, weights
 from latent_rl.analyze import main as analyze
 from latent_rl.compare import main as compare
 from latent_rl.config import load_config
-from latent_rl.envs import possible_symbols
+from latent_rl.envs import IGNORE, Instances, possible_symbols
 from latent_rl.envs.sudoku import Sudoku
+from latent_rl.envs.sudoku.puzzle import BLANK
 from latent_rl.errors import UserError
 from latent_rl.evaluate import main as evaluate
 from latent_rl.halt import main as halt
@@ -223,7 +224,8 @@ def test_where_to_branch_is_measured(here, capsys, monkeypatch):
 
 def test_how_long_a_wrong_branch_is_followed_is_measured(here, capsys, monkeypatch):
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
-    from contradictions import Elimination, main
+    from contradictions import main
+    from elimination import Elimination
 
     with pytest.raises(UserError, match="as Sudokus do"):
         main([str(here), "--puzzles", "6"])
@@ -249,6 +251,28 @@ def test_how_long_a_wrong_branch_is_followed_is_measured(here, capsys, monkeypat
             tried = candidates[row : row + 1].clone()
             tried[0, cell[row]] = torch.nn.functional.one_hot(torch.tensor(symbol), puzzle.vocab_size).bool()
             assert bool(elimination.contradicts(tried)) == (symbol != int(solution[row, cell[row]]))
+
+
+def test_deduction_without_a_network_is_measured(capsys, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    monkeypatch.chdir(tmp_path)
+    from elimination import main, solve_by_hand
+
+    options = ["env.options={size: 6, train: 40, validation: 0, test: 40, blanks: [22, 28]}", "evaluation.steps=16"]
+    main(["--config", "sudoku-6x6", "scheme=deduce", "--by", "blanks", "--json", "found.json", *options])
+    found = json.loads(Path("found.json").read_text())
+    by_step = list(found["all"]["solved_by_step"].values())
+    assert found["all"]["puzzles"] == 40 and by_step == sorted(by_step) and by_step[-1] == 1.0
+    assert sum(kind["puzzles"] for name, kind in found.items() if name not in ("all", "seconds", "steps")) == 40
+    assert "all, 40 puzzles, solved within so many steps: 1: " in capsys.readouterr().out
+
+    # Nothing follows on an empty board: whoever draws branches again and again comes to some answer.
+    puzzle = Sudoku(size=4, train=40, validation=0, test=10)
+    empty = torch.full((20, 16), BLANK)
+    boards = Instances(empty, torch.full_like(empty, IGNORE), puzzle.ids_of(empty))
+    first, again, other = (solve_by_hand(puzzle, boards, 64, seed) for seed in (0, 0, 1))
+    assert bool((first > 2).all()) and torch.equal(first, again) and not torch.equal(first, other)
+    assert not solve_by_hand(puzzle, boards, 2).any()
 
 
 def test_it_is_compared_with_other_schemes(here, capsys):
