@@ -63,7 +63,7 @@ def add_model_arguments(parser: Parser, *, device: str = "auto", several: bool =
         metavar="NAME|FILE",
         help="preset that names the puzzle of an official checkpoint (default: a guess)",
     )
-    parser.add_argument("--steps", type=int, metavar="N", help="recursion steps (default: as in training)")
+    parser.add_argument("--steps", type=int, metavar="N", help="most steps a puzzle (default: the model's own)")
     parser.add_argument("--json", type=json_file, metavar="FILE", help="write the result there; - for standard output")
     parser.add_argument("--device", default=device, metavar="D", help="cpu, cuda, mps or auto (default: %(default)s)")
 
