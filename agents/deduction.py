@@ -108,8 +108,17 @@ def symbol_probabilities(output: DeductionOutput, left: Tensor, temperature: flo
 
 
 def scattered(inputs: Tensor, step: Tensor, seed: int) -> Tensor:
-    """A number of each puzzle and step, as if drawn uniformly from [0, 1): float64 `[B]`, of int64 `[B, L]`, `[B]`."""
-    return (mix(mix(mix_rows(inputs) + seed) + step) & (2**53 - 1)).double() / 2**53
+    """A number of each puzzle and step, as if drawn uniformly from [0, 1): `[B]`, of int64 `[B, L]` and `[B]`.
+
+    As finely as `finest` allows, in its dtype.
+    """
+    bits = 53 if finest(inputs.device) == torch.float64 else 24
+    return (mix(mix(mix_rows(inputs) + seed) + step) & (2**bits - 1)).to(finest(inputs.device)) / 2**bits
+
+
+def finest(device: torch.device) -> torch.dtype:
+    """float64, or on MPS, which has none, float32."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 @torch.no_grad()
@@ -129,7 +138,8 @@ def choose(
         given: bool `[B, L]`, cells that are not touched.
         restarts: int64 `[B]`, how often the puzzle was begun anew.
         deduction: thresholds.
-        chance: float64 `[B]` in [0, 1), which decides what symbol a branch tries; torch's generator draws it if None.
+        chance: `[B]` in [0, 1), of the dtype `finest`, which decides what symbol a branch tries; torch's generator
+            draws it if None.
     """
     conflict = output.conflict_logits[:, -1].sigmoid() > deduction.conflict_threshold
     threshold = deduction.keep_threshold * deduction.restart_decay ** restarts.view(-1, 1, 1)
@@ -146,8 +156,8 @@ def choose(
     urgency = likely.max(-1).values - counts
     cell = urgency.masked_fill(~undecided, -torch.inf).argmax(-1)
     if chance is None:
-        chance = draw_rows(torch.rand_like, torch.zeros_like(cell, dtype=torch.float64))
-    up_to = likely[torch.arange(len(cell), device=cell.device), cell].double().cumsum(-1)
+        chance = draw_rows(torch.rand_like, torch.zeros_like(cell, dtype=finest(cell.device)))
+    up_to = likely[torch.arange(len(cell), device=cell.device), cell].to(chance.dtype).cumsum(-1)
     symbol = (up_to <= chance.unsqueeze(-1) * up_to[:, -1:]).sum(-1)
     return {
         "keep": ~unlikely & ~conflict.view(-1, 1, 1),

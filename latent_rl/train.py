@@ -67,10 +67,10 @@ def train(config: Config, run_dir: Path | None = None, *, resume: bool = False, 
     # Late: torch, torchrl and MLflow take seconds to load, and `--help` or a typo should not wait for them.
     from latent_rl.measuring import baseline_stop
     from latent_rl.storage import claim, hold
-    from latent_rl.training import assemble, check_settings, join, restore
+    from latent_rl.training import assemble, check_settings, exactly, join, restore
 
     baseline_stop(config)  # needed in the end, missed at once
-    with ExitStack() as held:
+    with ExitStack() as held, exactly():  # whatever training sets is taken back after it
         team = held.enter_context(join())
         if resume:
             if team.is_first:
@@ -198,12 +198,14 @@ def finish(run: Run, run_dir: Path, tracker: NullTracker, progress: Progress, un
     from latent_rl.reporting.run_results import result_figures, save_figures
     from latent_rl.reporting.summary import description, headline
     from latent_rl.storage import PENDING_FILE, write_text
+    from latent_rl.training import exactly
 
     saved, first = not unwritten, run.team.is_first
     validation = validate(run, tracker, progress)
     progress.say(f"measuring on all {len(run.puzzle.instances('test'))} test puzzles")
     spent, evaluation = run.spent, measure(run, "test")
-    election = hold_vote(run.learner.averaged_reasoner, run.puzzle, run.config, run.ledger) if first else None
+    with exactly():
+        election = hold_vote(run.learner.averaged_reasoner, run.puzzle, run.config, run.ledger) if first else None
     progress.evaluated(spent, evaluation, "test")
     model_file = run_dir / "checkpoint" / "model.pt"
     pass_at = election.pass_at if election else {}
@@ -257,15 +259,16 @@ def measure(run: Run, split: Split, puzzles: int | None = None) -> Evaluation:
     """Measure the averaged weights on the first `puzzles` of a split (all of them if None), and remember it."""
     from latent_rl.envs import instances_of
     from latent_rl.measuring import evaluate, evaluate_deduction
-    from latent_rl.training import build_deduction
+    from latent_rl.training import build_deduction, exactly
 
     config, instances = run.config, instances_of(run.puzzle, split)[:puzzles]
     what = (run.learner.averaged_reasoner, run.puzzle, instances)
     how = {"max_steps": config.evaluation_steps, "batch_size": config.evaluation.batch_size, "ledger": run.ledger}
-    if config.env.state == "candidates":
-        found = evaluate_deduction(*what, build_deduction(config), **how, team=run.team)
-    else:
-        found = evaluate(*what, **how, halting=run.halting.rule, team=run.team)
+    with exactly():
+        if config.env.state == "candidates":
+            found = evaluate_deduction(*what, build_deduction(config), **how, team=run.team)
+        else:
+            found = evaluate(*what, **how, halting=run.halting.rule, team=run.team)
     run.share_counts()
     run.history.add(run.spent, found, split)
     return found

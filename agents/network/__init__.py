@@ -2,6 +2,7 @@
 
 from latent_rl.agents.network.blocks import Linear
 from latent_rl.agents.network.candidates import CandidateReasoner, DeductionOutput, UnitReasoner, make_reasoner
+from latent_rl.agents.network.example import example_inputs
 from latent_rl.agents.network.puzzle_embedding import (
     TABLE,
     PuzzleEmbedding,
@@ -24,6 +25,7 @@ __all__ = [
     "TABLE",
     "UnitReasoner",
     "compact_state",
+    "example_inputs",
     "load_compact_state",
     "make_reasoner",
     "state_shapes",

@@ -126,23 +126,23 @@ class Sampler:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken.
+        """Go on where `state_dict` was taken: with the same draws, on the same kind of device.
+
+        Generators of other kinds have states of other kinds. There the order goes on where it was, and what is drawn
+        afterwards is as random, but not what would have been drawn.
 
         Raises:
-            ValueError: if the state belongs to another set of instances or to another kind of device.
+            ValueError: if the state belongs to another set of instances.
         """
         if state["instances"] != len(self):
             raise ValueError(
                 f"the saved sampler drew from {state['instances']} instances, "
                 f"the {self._split} split of {self._puzzle.name} has {len(self)}"
             )
-        if state["device"] != self._device.type:
-            # The generators of different devices have states of different kinds.
-            raise ValueError(
-                f"the sampler was saved on {state['device']} and cannot continue on {self._device.type}: "
-                "resume on the same kind of device"
-            )
-        self._generator.set_state(state["generator"].cpu())
+        if state["device"] == self._device.type:
+            self._generator.set_state(state["generator"].cpu())
+        else:
+            self._generator.manual_seed(self._generator.initial_seed() + int(state["position"]) + 1)
         self._order = state["order"].to(self._device)
         self._length = len(self._order)
         self._position = state["position"]

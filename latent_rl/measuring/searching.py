@@ -83,7 +83,7 @@ def evaluate_search(
         any_right = torch.zeros(len(batch), device=right.device).index_add_(0, found.puzzle, right.float()) > 0
         known = is_known(batch.solution)
         counted += int(known.sum())
-        totals += torch.stack([part[known].sum().double().cpu() for part in (exact, solved, cells, any_right)])
+        totals += torch.stack([part[known].sum().cpu().double() for part in (exact, solved, cells, any_right)])
         spent += torch.tensor([len(right), int(found.steps.sum())], dtype=torch.float64)
         steps = torch.zeros(len(batch), dtype=torch.int64, device=right.device).index_add_(0, found.puzzle, found.steps)
         most = max(most, int(steps.max()))

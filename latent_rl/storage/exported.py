@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from latent_rl.agents import RecursiveReasoner, compact_state
+from latent_rl.agents import RecursiveReasoner, compact_state, example_inputs
 from latent_rl.config import dump, read_yaml
 from latent_rl.errors import UserError
 from latent_rl.storage.files import replacing, write_text
@@ -113,20 +113,7 @@ def step_program(reasoner: RecursiveReasoner) -> torch.export.ExportedProgram:
     It takes what `reasoner.step_keys` names, in that order, and returns the tensors of a `StepOutput` (over
     candidates, of a `DeductionOutput`). Weights are part of it. It runs where `reasoner` is.
     """
-    config = reasoner.config
-    device = reasoner.initial_y.device
-    batch = 2  # 1 would be taken for a constant
-    y, z = reasoner.initial_latents(batch)
-    number = torch.zeros(batch, dtype=torch.int64, device=device)
-    values = {
-        "inputs": torch.ones(batch, config.seq_len, dtype=torch.int64, device=device),
-        "puzzle_id": number,
-        "y": y.contiguous(),
-        "z": z.contiguous(),
-        "step": number.clone(),
-        "candidates": torch.ones(batch, config.seq_len, config.vocab_size, dtype=torch.bool, device=device),
-    }
-    arguments = tuple(values[key] for key in reasoner.step_keys)
+    arguments = example_inputs(reasoner, 2)  # a batch of 1 would be taken for a constant
     size = torch.export.Dim("batch", min=1)
     shapes = tuple({0: size} for _ in arguments)
     with torch.no_grad():

@@ -9,6 +9,7 @@ from latent_rl.training.parts import accelerate, build_deduction, build_puzzle, 
 from latent_rl.training.progress import Progress
 from latent_rl.training.resuming import check_settings
 from latent_rl.training.run import Run, assemble
+from latent_rl.training.speed import exactly
 from latent_rl.training.teaching import save_taught, teach
 from latent_rl.training.team import join, one_after_the_other
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
@@ -31,6 +32,7 @@ __all__ = [
     "build_puzzle",
     "check_settings",
     "choose_device",
+    "exactly",
     "explained",
     "join",
     "one_after_the_other",

@@ -48,7 +48,10 @@ from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
 def choose_device(name: str) -> torch.device:
     """The device that a configuration names; `auto` takes CUDA, then MPS, then the CPU.
 
-    Of several processes on a machine each has a CUDA device of its own.
+    Of several processes on a machine each has a CUDA device of its own, or all have the CPU.
+
+    Raises:
+        UserError: there is no such device, or a team cannot share it.
     """
     if name in ("auto", "cuda") and world_size() > 1 and torch.cuda.is_available():
         # Said by all of them alike, also by those that would have one.
@@ -58,6 +61,12 @@ def choose_device(name: str) -> torch.device:
                 f"many as there are (--nproc-per-node {devices}), or say device=cpu"
             )
         name = f"cuda:{local_rank()}"
+    elif world_size() > 1 and name == "auto":
+        name = "cpu"
+    elif world_size() > 1 and name not in ("cpu", "cuda"):
+        raise UserError(
+            f"device {name!r}: several processes train on device=cuda, where each has its own, or device=cpu"
+        )
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:

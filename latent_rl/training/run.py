@@ -216,7 +216,7 @@ def assemble(config: Config, init: Path | None = None, team: Team = ALONE) -> Ru
     for one in (reasoner, learner.averaged_reasoner):
         accelerate(one, config)
     if device.type == "cuda":
-        # Training alone: factors of float32 products are rounded to TF32. Who answers with a model gets float32.
+        # Training alone: factors of float32 products are rounded to TF32. What is measured is so in float32: `exactly`.
         torch.set_float32_matmul_precision("high")
     if config.compile or device.type != "cpu":
         # Before it is counted, and before a clock runs.
@@ -247,7 +247,7 @@ def assemble(config: Config, init: Path | None = None, team: Team = ALONE) -> Ru
         halting=halting,
         memory=memory,
         ledger=ledger,
-        clock=Clock(),
+        clock=Clock(device),
         history=History(),
         notes=tuple(notes),
         team=team,

@@ -12,13 +12,15 @@ import logging
 import platform
 import statistics
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from latent_rl.agents import RecursiveReasoner
+from latent_rl.agents import RecursiveReasoner, example_inputs
 from latent_rl.config import Config
 from latent_rl.envs import Puzzle, cache_folder
 from latent_rl.errors import UserError
@@ -83,6 +85,17 @@ def settle(config: Config, puzzle: Puzzle, device: torch.device) -> tuple[Config
     return config.model_copy(update={"precision": best[0], "compile": best[1]}), lines
 
 
+@contextmanager
+def exactly() -> Iterator[None]:
+    """Inside the block float32 products on CUDA are those of float32, not of TF32, as wherever a model is used."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def warm_up(reasoner: RecursiveReasoner, config: Config) -> None:
     """Take a step and its gradient on made-up puzzles in the batch of training, so that no update waits for a compiler.
 
@@ -126,18 +139,7 @@ def _milliseconds(config: Config, puzzle: Puzzle, device: torch.device, precisio
 
 def _step(reasoner: RecursiveReasoner, rows: int) -> Any:
     """A step of made-up puzzles, of either kind of reasoner."""
-    shape, device = reasoner.config, reasoner.initial_y.device
-    nothing = torch.zeros(rows, dtype=torch.int64, device=device)
-    y, z = (latent.contiguous() for latent in reasoner.initial_latents(rows))
-    made_up = {
-        "inputs": torch.zeros(rows, shape.seq_len, dtype=torch.int64, device=device),
-        "puzzle_id": nothing,
-        "y": y,
-        "z": z,
-        "step": nothing,
-        "candidates": torch.ones(rows, shape.seq_len, shape.vocab_size, dtype=torch.bool, device=device),
-    }
-    return reasoner.step(*(made_up[key] for key in reasoner.step_keys))
+    return reasoner.step(*example_inputs(reasoner, rows))
 
 
 def _step_and_gradient(reasoner: RecursiveReasoner, rows: int) -> None:

@@ -47,15 +47,24 @@ def join() -> Iterator[Team]:
         return
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
+    except (dist.DistError, RuntimeError) as error:
+        raise UserError(f"the processes of the team do not find each other: {_first_line(error)}") from None
+    try:
         yield Team(dist.get_rank(), dist.get_world_size())
     except (dist.DistError, RuntimeError) as error:
-        # Gloo raises plain runtime errors, which name its own source.
-        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+        # Gloo raises plain runtime errors, which name its own source and say no more than that.
+        if isinstance(error, dist.DistError):
+            raise UserError(f"another process of the team has ended, or is not reached: {_first_line(error)}") from None
+        if "gloo" not in str(error):
             raise
         raise UserError("another process of the team has ended") from None
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager

@@ -207,5 +207,18 @@ def test_a_sampler_refuses_what_does_not_fit():
         sampler(split="test", test=0)
     with pytest.raises(ValueError, match="drew from 40 instances"):
         sampler(train=41).load_state_dict(sampler().state_dict())
-    with pytest.raises(ValueError, match="cannot continue on cpu"):
-        sampler().load_state_dict({**sampler().state_dict(), "device": "cuda"})
+
+
+def test_a_sampler_goes_on_in_its_order_on_another_kind_of_device():
+    one, same, other = sampler(), sampler(), sampler()
+    for each in (one, same, other):
+        each.seed(3)
+    one.draw(17)
+    # What CUDA's generator keeps means nothing to another one.
+    state = {**one.state_dict(), "device": "cuda", "generator": torch.zeros(16, dtype=torch.uint8)}
+    same.load_state_dict(state)
+    other.load_state_dict(state)
+    expected = {tuple(row) for row in one.draw(23)[0].inputs.tolist()}
+    first, again = same.draw(23), other.draw(23)
+    assert torch.equal(first[0].inputs, again[0].inputs) and torch.equal(first[1], again[1])
+    assert len(expected) == len(first[0])

@@ -27,7 +27,7 @@ from latent_rl.errors import UserError
 from latent_rl.reporting.metrics import training_metrics
 from latent_rl.storage import Spent, load_training
 from latent_rl.train import main
-from latent_rl.training import Interruption, choose_device
+from latent_rl.training import Interruption, choose_device, join
 from latent_rl.training.team import share_of
 
 HALTING_ON_ARC = [
@@ -176,6 +176,28 @@ def test_more_processes_than_devices_are_refused_by_all(monkeypatch) -> None:
     with pytest.raises(UserError, match="2 processes on a machine with 1 CUDA devices"):
         choose_device("auto")
     assert choose_device("cpu").type == "cpu"
+
+
+def test_a_team_without_cuda_trains_on_the_cpu(monkeypatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert choose_device("auto").type == "cpu"
+    for name in ("mps", "cuda:0"):
+        with pytest.raises(UserError, match="several processes train on"):
+            choose_device(name)
+
+
+def test_processes_that_do_not_find_each_other(monkeypatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+
+    def lost(*_, **__):
+        raise torch.distributed.DistNetworkError("The server socket has failed to listen\nand more")
+
+    monkeypatch.setattr("torch.distributed.init_process_group", lost)
+    with pytest.raises(UserError, match="do not find each other: The server socket has failed to listen$"), join():
+        pass
 
 
 def test_rows_that_cannot_be_shared_are_refused() -> None:
