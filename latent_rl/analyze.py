@@ -40,13 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rich.console import Console
     from rich.markdown import Markdown
 
-    from latent_rl.measuring import Ledger, analyze, has_continue_value
+    from latent_rl.measuring import Ledger, analyze, has_continue_value, value_is_judged_by
     from latent_rl.reporting.analysis import REPORT_FILE, as_dict, findings, write_report
     from latent_rl.reporting.files import make_folder
 
     trained, config, puzzle = cli.open_model(options, options.overrides)
     cli.refuse_deduction(trained, "there are no latents whose steps could be analyzed; evaluate says what its steps do")
-    instances = cli.instances_to_test(trained, config, puzzle, options.puzzles)
+    instances = cli.known_instances(cli.instances_to_test(trained, config, puzzle, options.puzzles))
     folder = options.out or default_folder(trained)
     make_folder(folder)
     ledger = Ledger()
@@ -56,9 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             trained.reasoner,
             puzzle,
             instances,
-            max_steps=options.steps or config.env.max_steps,
+            max_steps=options.steps or config.evaluation_steps,
             batch_size=config.evaluation.batch_size,
             ledger=ledger,
+            judged_by=value_is_judged_by(trained),
             has_continue_value=has_continue_value(trained),
             on_progress=advance,
         )

@@ -25,7 +25,7 @@ EXAMPLE = """\
   python -m latent_rl.evaluate runs/sudoku-4x4-pi-0
   python -m latent_rl.evaluate runs/sudoku-6x6-pi-0 --halt confident --halt-threshold 0.9
   python -m latent_rl.evaluate runs/sudoku-6x6-pi-0 --budget-passes 200 --choose rule
-  python -m latent_rl.evaluate runs/sudoku-9x9-pi-0 --puzzles 5000 --json result.json env.options.test_file=hard.csv
+  python -m latent_rl.evaluate runs/sudoku-9x9-pi-0 --puzzles 5000 --json result.json env.options.test=5000
   python -m latent_rl.evaluate runs/sudoku-hard-pi-0 --by source env.options.train_file=… env.options.test_file=…
   torchrun --nproc-per-node 2 -m latent_rl.evaluate runs/sudoku-9x9-pi-0 --puzzles 5000
   python -m latent_rl.evaluate official_step_50000 --config sudoku-hard network.heads=8"""
@@ -90,6 +90,8 @@ def report(options: argparse.Namespace, team: Team) -> None:
     if puzzle.vote is not None:
         # The default, too, and not for puzzles that make none.
         cli.submission_file(str(options.submission))
+    if options.sheet is not None and (puzzle.vote is None or options.split != "test"):
+        raise UserError("--sheet draws the answers that views of test inputs have voted for, which only ARC has")
     cli.refuse_for_deduction(trained, options)
     name = cli.chosen_rule(options, trained)
     rule = stopping_rule(name, trained, puzzle, options.halt_threshold)
@@ -139,6 +141,8 @@ def report(options: argparse.Namespace, team: Team) -> None:
     if election is not None:
         write(options.submission, json.dumps(election.submission))
         console.print(f"{election.in_words}; {options.submission} written", soft_wrap=True, markup=False)
+        if name != "never" or options.guidance != 1.0:
+            console.print("views take all steps, and vote with plain answers", soft_wrap=True)
         result |= {"views": election.views, "pass_at": election.pass_at, "submission": str(options.submission)}
         if options.sheet is not None:
             save(contact_sheet(puzzle, election), options.sheet)
@@ -210,13 +214,11 @@ def vote(
 
     if puzzle.vote is None:
         return None
-    if steps is not None:
-        config = config.model_copy(update={"env": config.env.model_copy(update={"max_steps": steps})})
     ledger = Ledger()
     ledger.watch(trained.reasoner.network)
     views = min(config.evaluation.views, puzzle.vote.views) * len(puzzle.instances("test")[:puzzles])
     with cli.progress_bar("voting", views) as advance:
-        return hold_vote(trained.reasoner, puzzle, config, ledger, count=puzzles, on_progress=advance)
+        return hold_vote(trained.reasoner, puzzle, config, ledger, count=puzzles, steps=steps, on_progress=advance)
 
 
 if __name__ == "__main__":

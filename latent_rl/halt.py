@@ -175,7 +175,8 @@ def open_lesson(path: Path, overrides: Sequence[str], options: argparse.Namespac
         config = config.model_copy(update={"env": config.env.model_copy(update={"max_steps": options.steps})})
     if config.env.max_steps < 2:
         raise UserError("a model of one step has nothing to decide: give more with --steps")
-    return Lesson(trained, config, puzzle, cli.instances_to_test(trained, config, puzzle, options.puzzles))
+    instances = cli.known_instances(cli.instances_to_test(trained, config, puzzle, options.puzzles))
+    return Lesson(trained, config, puzzle, instances)
 
 
 def teach_and_measure(
@@ -192,7 +193,7 @@ def teach_and_measure(
     validation = None
     if puzzle.has_validation:
         count = None if puzzles is None else min(puzzles, len(puzzle.instances("validation")))
-        validation = cli.instances_to_test(trained, config, puzzle, count, "validation")
+        validation = cli.known_instances(cli.instances_to_test(trained, config, puzzle, count, "validation"))
     ledger = Ledger()
     ledger.watch(trained.reasoner.network)
     taught = teach(trained, puzzle, config, costs, ledger, cli.progress_bar)

@@ -203,6 +203,15 @@ def own_config(trained: TrainedModel, config: Config) -> Config:
     return trained.config.model_copy(update={"env": env.model_copy(update={"options": kept})})
 
 
+def _with_paths_of(trained: TrainedModel, config: Config) -> Config:
+    """A model's own configuration with the files and folders that `config` names."""
+    from latent_rl.envs import paths_of
+
+    env, there = trained.config.env, config.env.options
+    options = env.options | {name: there.get(name) for name in paths_of(env.id)}
+    return trained.config.model_copy(update={"env": env.model_copy(update={"options": options})})
+
+
 def _left_out(trained: TrainedModel, config: Config) -> dict[str, Any]:
     """The options of a model's puzzle that a configuration lacks and on which its instances depend."""
     return {
@@ -241,7 +250,11 @@ def check_same_puzzle(trained: TrainedModel, config: Config, puzzle: Puzzle) -> 
     """Raise `UserError`, naming both, unless the puzzle is the kind that the model was trained on."""
     from latent_rl.training import build_puzzle
 
-    own = build_puzzle(own_config(trained, config))
+    try:
+        own = build_puzzle(own_config(trained, config))
+    except PuzzleError:
+        # Its kind shows only with files, of which others are named now: with these.
+        own = build_puzzle(_with_paths_of(trained, config))
     shape = trained.reasoner.config
 
     def kind(one: Puzzle, puzzle_id: str) -> tuple[str, tuple[int, int], tuple[str, ...]]:
@@ -295,6 +308,20 @@ def instances_to_test(
     if config.env.options != own.env.options and not trained.official:
         _check_unseen(trained, own, instances)
     return instances[:count]
+
+
+def known_instances(instances: Instances) -> Instances:
+    """Those whose answer is known, wholly or in part.
+
+    Raises:
+        UserError: if there is none.
+    """
+    from latent_rl.measuring import is_known
+
+    known = instances[is_known(instances.solution)]
+    if not len(known):
+        raise UserError("no answer to these puzzles is known: there is nothing to hold what the model says against")
+    return known
 
 
 def _check_unseen(trained: TrainedModel, own: Config, test: Instances) -> None:

@@ -51,25 +51,28 @@ def add_search_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--choose",
         choices=["value", "rule", "vote"],
-        default="value",
         help="which trajectory answers: the value head's favourite, one that the puzzle's own rule confirms, or the "
-        "most frequent answer (default: %(default)s)",
+        "most frequent answer (default: value)",
     )
+    parser.add_argument("--noise", type=float, metavar="S", help="standard deviation of the noise on y (default: 0.3)")
     parser.add_argument(
-        "--noise", type=float, default=0.3, metavar="S", help="standard deviation of the noise on y (%(default)s)"
-    )
-    parser.add_argument(
-        "--enough", type=float, default=0.9, metavar="P", help="probability of being right that is good enough (0.9)"
+        "--enough", type=float, metavar="P", help="probability of being right that is good enough (default: 0.9)"
     )
 
 
 def check_search(parser: Parser, options: argparse.Namespace) -> None:
-    """Refuse values out of range, by the name of their option."""
+    """Refuse values out of range, by the name of their option, and options of a search that nobody asked for."""
+    defaults = {"choose": "value", "noise": 0.3, "enough": 0.9}
+    named = [name for name in defaults if getattr(options, name) is not None]
+    for name in defaults.keys() - set(named):
+        setattr(options, name, defaults[name])
     parser.check_range("--trajectories", options.trajectories, 1, 10_000)
     parser.check_range("--budget-passes", options.budget_passes, 1, 10**9)
     parser.check_range("--noise", options.noise, 0.0, 1000.0)
     if not 0.0 < options.enough <= 1.0:
         parser.error(f"--enough is a probability of at most 1, got {options.enough:g}")
+    if named and options.trajectories is None and options.budget_passes is None:
+        parser.error(f"--{named[0]} is for a search: add --trajectories or --budget-passes")
 
 
 def check_halting(parser: Parser, options: argparse.Namespace) -> None:

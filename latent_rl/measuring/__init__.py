@@ -26,9 +26,15 @@ from latent_rl.measuring.plan import (
     make_plans,
     split_overrides,
 )
+from latent_rl.measuring.scores import is_known
 from latent_rl.measuring.searching import SearchEvaluation, evaluate_search
 from latent_rl.measuring.solutions import Solutions, solve
-from latent_rl.measuring.stopping import has_continue_value, stopping_rule, value_head_is_trained
+from latent_rl.measuring.stopping import (
+    has_continue_value,
+    stopping_rule,
+    value_head_is_trained,
+    value_is_judged_by,
+)
 from latent_rl.measuring.tradeoff import Averaged, Choice, Point, average, measure_policy, measure_rules
 from latent_rl.measuring.votes import Election, elect, hold_vote
 
@@ -75,6 +81,7 @@ __all__ = [
     "evaluate_search",
     "has_continue_value",
     "hold_vote",
+    "is_known",
     "make_plans",
     "measure_policy",
     "measure_rules",
@@ -85,5 +92,6 @@ __all__ = [
     "stopping_rule",
     "trace_deduction",
     "value_head_is_trained",
+    "value_is_judged_by",
     "ways_to_stop",
 ]

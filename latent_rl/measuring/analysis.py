@@ -59,9 +59,9 @@ class Analysis:
         guidance_weights: weights w of the sweep.
         guided_accuracy_by_step, guided_cells_by_step: exact and cell accuracy of the guided readout of each step, one
             row a step and one column a weight. Only the readout is guided: the latents go on as they are.
-        reliability: the value head's "this answer is solved" after every step, against the truth: one row a bin of
-            confidence, with the number of answers, their mean confidence, the share that was solved, and the share
-            that was solved after the last step, had one gone on.
+        reliability: the value head's "this answer is right" after every step, against the truth, which is what it was
+            taught, the rule or the key: one row a bin of confidence, with the number of answers, their mean confidence,
+            the share that was right, and the share that was right after the last step, had one gone on.
         calibration_error_by_step: expected calibration error of the answers after each step.
         continue_reliability: the continue value ("it will be solved in the end") after every step but the last, against
             the truth, rows as in `reliability` with one outcome; empty if the model has not learned it.
@@ -134,6 +134,7 @@ def analyze(
     batch_size: int,
     ledger: Ledger,
     weights: tuple[float, ...] = GUIDANCE_WEIGHTS,
+    judged_by: str = "rule",
     has_continue_value: bool = False,
     on_progress: Callable[[int], object] | None = None,
 ) -> Analysis:
@@ -149,6 +150,8 @@ def analyze(
         batch_size: instances in work at the same time.
         ledger: watches the reasoner's network.
         weights: of the guidance sweep.
+        judged_by: what the value head was taught to call right, by which it is held to account: `"rule"`, solved, or
+            `"key"`, exactly right.
         has_continue_value: whether the second output of the q head was trained (`ContinueValueLoss`).
         on_progress: called after each batch with its number of puzzles.
     """
@@ -171,7 +174,7 @@ def analyze(
     found = {name: torch.cat([part[name] for part in parts], dim=1).double() for name in parts[0]}
     quantiles = found["margin"].quantile(torch.tensor(QUANTILES, dtype=torch.float64), dim=1)
 
-    sure, right = found["confidence"], found["solved"]
+    sure, right = found["confidence"], found["exact" if judged_by == "key" else "solved"]
     in_the_end = right[-1:].expand_as(right)
     dead = is_dead(found["margin"])
     # Before the first step nothing is answered.

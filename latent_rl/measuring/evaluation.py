@@ -57,9 +57,9 @@ def evaluate(
     total, instances = len(instances), share_of(instances, team)
     # One row a step, sums over puzzles. Answers as they stand: exactly right, solved, cell accuracy.
     standing = torch.zeros(max_steps, 3, dtype=torch.float64)
-    # The step itself, over those that took it: their number, margin, dead.
+    # The step itself, over those that took it and whose key is known: their number, margin, dead.
     moved = torch.zeros(max_steps, 3, dtype=torch.float64)
-    passes = torch.zeros(max_steps, dtype=torch.float64)
+    active, passes = torch.zeros(2, max_steps, dtype=torch.float64)
     # Stops by the q head, one row a threshold, sums over puzzles: exactly right, solved, steps, passes.
     stopped = torch.zeros(len(CONFIDENCES), 4, dtype=torch.float64)
     counted = 0
@@ -76,6 +76,7 @@ def evaluate(
             if taken is not None:
                 scores[:, taken.rows] = _scores(puzzle, batch, taken)
                 moved[step] += _movement(batch, taken, known)
+                active[step] += len(taken.rows)
                 if len(taken.rows) == len(batch):
                     all_scores.append(scores[:2].clone())
                     confidence.append(taken.output.q[:, 0].sigmoid())
@@ -85,13 +86,13 @@ def evaluate(
         if on_scores is not None:
             on_scores(scores.cpu())
         if len(confidence) == max_steps:
-            per_puzzle = torch.tensor(cost, dtype=torch.float64, device=known.device).cumsum(0) / len(batch)
-            stopped += _stopped(torch.stack(confidence), torch.stack(all_scores), per_puzzle, known)
+            per_puzzle = torch.tensor(cost, dtype=torch.float64).cumsum(0) / len(batch)
+            stopped += _stopped(torch.stack(confidence).cpu(), torch.stack(all_scores).cpu(), per_puzzle, known.cpu())
     counted = int(team.sum(torch.tensor(counted)))
-    standing, moved, passes, stopped = map(team.sum, (standing, moved, passes, stopped))
+    standing, moved, active, passes, stopped = map(team.sum, (standing, moved, active, passes, stopped))
     shares = (standing / max(counted, 1)).T.tolist()
-    active, margin, dead = moved.T
-    everyone_went_on = bool((active == counted).all())
+    told, margin, dead = moved.T
+    everyone_went_on = bool((active == total).all())
     passes_by_step = (passes.cumsum(0) / total).tolist()
     return Evaluation(
         puzzles=counted,
@@ -100,8 +101,8 @@ def evaluate(
         cells_by_step=shares[2],
         passes_per_puzzle=passes_by_step[-1],
         seconds=time.perf_counter() - started,
-        margin_by_step=(margin / active.clamp(min=1)).tolist(),
-        dead_share_by_step=(dead / active.clamp(min=1)).tolist(),
+        margin_by_step=(margin / told.clamp(min=1)).tolist(),
+        dead_share_by_step=(dead / told.clamp(min=1)).tolist(),
         active_by_step=(active / total).tolist(),
         passes_by_step=passes_by_step,
         early_stops=[
@@ -129,7 +130,7 @@ def _stopped(confidence: Tensor, scores: Tensor, passes: Tensor, known: Tensor) 
         known: bool `[B]`, puzzles with a solution; others do not count.
 
     Returns:
-        float64 `[T, 4]` on the CPU, sums over puzzles: exactly right, solved, steps, passes.
+        float64 `[T, 4]`, sums over puzzles: exactly right, solved, steps, passes. All on the CPU: MPS has no float64.
     """
     rows = []
     for threshold in CONFIDENCES:
@@ -138,7 +139,7 @@ def _stopped(confidence: Tensor, scores: Tensor, passes: Tensor, known: Tensor) 
         last = stops.int().argmax(0)  # the first of equal ones
         then = scores.gather(0, last.expand(1, 2, -1))[0]
         rows.append(torch.cat([then.double(), torch.stack([last + 1.0, passes[last]]).double()])[:, known].sum(1))
-    return torch.stack(rows).cpu()
+    return torch.stack(rows)
 
 
 def _movement(batch: Instances, taken: Taken, known: Tensor) -> Tensor:

@@ -30,6 +30,12 @@ def value_head_is_trained(trained: TrainedModel) -> bool:
     return trained.config.loss.weight("solved") > 0
 
 
+def value_is_judged_by(trained: TrainedModel) -> str:
+    """What the q head learned to call right: `"rule"`, what the puzzle's rule confirms, or `"key"`, as TRM has it."""
+    term = trained.config.loss.terms.get("solved")
+    return "rule" if term is None else term.options.get("judged_by", "rule")
+
+
 def has_continue_value(trained: TrainedModel) -> bool:
     """Whether a model has a continue value: the second output of its q head learned "right in the end, if I go on"."""
     return trained.config.loss.weight("continue") > 0

@@ -97,7 +97,7 @@ def elect(
         batch = vote.view(instances[rows].to(turn.device), view)
         *_, last = recurse(reasoner, batch.inputs, batch.puzzle_id, max_steps)
         grids = vote.grids(last.logits.argmax(-1), view)
-        confidence = last.q[:, 0].double().sigmoid().tolist()
+        confidence = last.q[:, 0].cpu().double().sigmoid().tolist()
         for row, grid, sure in zip(rows.tolist(), grids, confidence, strict=True):
             ballots[row].vote(grid, sure)
     return Election(list(vote.questions[: len(instances)]), ballots, views)
@@ -110,11 +110,13 @@ def hold_vote(
     ledger: Ledger,
     *,
     count: int | None = None,
+    steps: int | None = None,
     on_progress: Callable[[int], object] | None = None,
 ) -> Election | None:
     """Let views of a puzzle's first `count` test inputs vote on their answers; None where one answer is all.
 
-    How many views and steps the configuration says; `on_progress` is called with numbers of views.
+    The configuration says how many views, and how many steps unless `steps` does; `on_progress` is called with numbers
+    of views.
     """
     if puzzle.vote is None:
         return None
@@ -123,7 +125,7 @@ def hold_vote(
         puzzle.vote,
         puzzle.instances("test")[:count],
         views=min(config.evaluation.views, puzzle.vote.views),
-        max_steps=config.env.max_steps,
+        max_steps=steps or config.evaluation_steps,
         batch_size=config.evaluation.batch_size,
         ledger=ledger,
         on_progress=on_progress,

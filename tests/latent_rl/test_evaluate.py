@@ -235,6 +235,8 @@ def test_another_puzzle_is_refused_and_both_are_named(capsys, run_dir) -> None:
         (["--noise", "-1"], "--noise must be at least 0, got -1"),
         (["--enough", 2], "--enough is a probability of at most 1, got 2"),
         (["--choose", "luck"], "invalid choice: 'luck'"),
+        (["--choose", "rule"], "--choose is for a search: add --trajectories or --budget-passes"),
+        (["--sheet", "sheet.png"], "--sheet draws the answers that views of test inputs have voted for"),
         (["--guidance", "-1"], "--guidance is a weight of 0 or more, got -1"),
         (["--device", "cuda:99"], "device 'cuda:99' is not available here"),
     ],

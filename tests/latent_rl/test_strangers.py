@@ -78,7 +78,9 @@ def test_folders_to_write_in_are_left_out(run: Path) -> None:
     assert load_resolved(run / "config.yaml", ["env.options.cache_dir=x"]).env.options["cache_dir"] == "x"
 
 
-def test_files_to_read_are_named_again(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_to_read_are_named_again(
+    run: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
     puzzle = puzzle_from_id("latent_rl/Sudoku-v0", train=30, test=10)
     for split in ("train", "test"):
         boards = zip(puzzle.instances(split).inputs, puzzle.instances(split).solution, strict=True)
@@ -91,6 +93,12 @@ def test_files_to_read_are_named_again(run: Path, capsys: pytest.CaptureFixture[
     assert program.mistake(capsys, run, files[1]).endswith(f"add {files[0]}\n")
     program(run, *files)
     Program(solve.main)(run, BOARD)  # needs no files
+    # Others than in training, one of the two or both, in whatever folder.
+    for split in ("train", "test"):
+        Path(f"other-{split}.csv").write_bytes(Path(f"{split}.csv").read_bytes())
+    program(run, files[0], "env.options.test_file=other-test.csv")
+    assert "cannot check that the puzzles are new to the model" in caplog.text
+    program(run, "env.options.train_file=other-train.csv", "env.options.test_file=other-test.csv")
     assert load_resolved(run / "config.yaml").env.options["train_file"] == "train.csv"
 
 

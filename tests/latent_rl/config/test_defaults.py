@@ -33,6 +33,7 @@ def test_search_agrees_with_its_options() -> None:
     parser = cli.Parser("x", "x", "x")
     cli.add_search_arguments(parser)
     options, search = parser.parse_args([]), Search(trajectories=1)
+    cli.check_search(parser, options)
     assert (options.noise, options.enough, options.choose) == (search.noise, search.enough, search.choose)
 
 

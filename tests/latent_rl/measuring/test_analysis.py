@@ -14,9 +14,13 @@ from torch.nn import functional
 from latent_rl import analyze as program
 from latent_rl import cli
 from latent_rl.agents import StepOutput, advantage_margin, recurse
+from latent_rl.cli import known_instances
+from latent_rl.envs import IGNORE, Instances
+from latent_rl.errors import UserError
 from latent_rl.measuring.analysis import GUIDANCE_WEIGHTS, Analysis, analyze, relative_distance
 from latent_rl.measuring.evaluation import evaluate
 from latent_rl.measuring.ledger import Ledger
+from latent_rl.measuring.stopping import value_is_judged_by
 from latent_rl.reporting.analysis import findings, report
 from latent_rl.reporting.analysis_figures import calibration, improvement
 from latent_rl.reporting.metrics import evaluation_metrics
@@ -116,6 +120,33 @@ def test_the_value_heads_word_is_held_against_the_truth(cache) -> None:
     text = " ".join(findings(found))
     assert "the value head expects 50.0% to be right, and 33.3% are" in text and "cannot be taken at its word" in text
     assert found.continue_calibration_error is None and "continue value" not in text
+
+
+def test_what_was_taught_by_the_key_is_held_against_the_key(cache, monkeypatch) -> None:
+    """As TRM is: here a rule that nothing satisfies, where every answer equals the key in the end."""
+    model = oracle(tiny_config(cache))
+    puzzle = build_puzzle(model.config)
+    monkeypatch.setattr(type(puzzle), "is_solved", lambda self, inputs, answers: torch.zeros(len(answers)).bool())
+    by_rule, by_key = (measured(model, judged_by=judge)[0] for judge in ("rule", "key"))
+    assert [row[2] for row in by_rule.reliability if row[0]] == [0, 0, 0]
+    assert [row[2] for row in by_key.reliability if row[0]] == [0, 0, 1]
+    judges = [value_is_judged_by(oracle(tiny_config(cache, f"scheme={scheme}"))) for scheme in ("pi", "trm")]
+    assert judges == ["rule", "key"]
+
+
+def test_puzzles_without_a_known_answer_are_left_out(cache) -> None:
+    """What is told of steps is told of all puzzles, what is told of answers of those with a key."""
+    model = oracle(tiny_config(cache))
+    test = build_puzzle(model.config).instances("test")
+    some = Instances(test.inputs, test.solution.clone(), test.puzzle_id)
+    some.solution[:2] = IGNORE
+    assert len(known_instances(some)) == TEST_PUZZLES - 2
+    found = evaluate(model.reasoner, build_puzzle(model.config), some, max_steps=3, batch_size=4, ledger=Ledger())
+    assert found.puzzles == TEST_PUZZLES - 2 and found.active_by_step == [1.0, 1.0, 1.0]
+    assert found.accuracy_by_step == [0.0, 0.0, 1.0] and len(found.early_stops) > 0
+    some.solution[:] = IGNORE
+    with pytest.raises(UserError, match="no answer to these puzzles is known"):
+        known_instances(some)
 
 
 def test_the_continue_value_is_held_against_the_end(cache) -> None:
