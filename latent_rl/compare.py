@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from latent_rl import cli
-from latent_rl.config import DEFAULT_PRESET, idle_settings, preset_names, scheme_names
+from latent_rl.config import DEFAULT_PRESET, Config, idle_settings, preset_names, scheme_names
 from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
@@ -121,10 +121,22 @@ def make_run(plan: Plan, parent: str | None = None) -> None:
 
     if parent is not None:
         belong_to(parent)
+    begun = (plan.run_dir / "checkpoint" / "training.pt").is_file()
     try:
-        train(plan.config, plan.run_dir, resume=(plan.run_dir / "checkpoint" / "training.pt").is_file())
+        train(as_settled(plan) if begun else plan.config, plan.run_dir, resume=begun)
     except NotAllWrittenError as error:
         raise UserError(f"{plan.run_dir}: {error}; the same command writes it and goes on") from None
+
+
+def as_settled(plan: Plan) -> Config:
+    """The configuration of a run that was begun, with the `auto` of its precision and compilation as settled then."""
+    from latent_rl.storage import saved_settings
+
+    kept = saved_settings(plan.run_dir / "checkpoint") or {}
+    settled = {
+        key: kept[key] for key in ("precision", "compile") if getattr(plan.config, key) == "auto" and key in kept
+    }
+    return plan.config.model_copy(update=settled)
 
 
 def warn_of_idle(plans: Sequence[Plan], question: Question) -> None:

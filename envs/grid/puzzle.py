@@ -62,6 +62,8 @@ class Grid(Puzzle):
         self.name = f"grid-{self.grid_shape[0]}x{self.grid_shape[1]}"
         held_out = default_held_out(len(rows))
         validation = held_out if validation is None else validation
+        if validation < 0:
+            raise PuzzleError(f"grid: validation must be at least 0, got {validation}")
         test = (held_out if test_file is None else len(tested)) if test is None else test
         left = len(rows) - validation - (test if test_file is None else 0)
         train = left if train is None else train

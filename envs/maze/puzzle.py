@@ -165,7 +165,6 @@ class Maze(Puzzle):
         one other cell of it, and cells of the path that do not touch two: how many too few or too many. An answer
         with nothing of this may still be too long, or hold a ring: that is 1.
         """
-        board, drawn = (tokens.view(-1, *self.grid_shape) for tokens in (inputs, answers))
         changed, loose = self._changed_and_loose(inputs, answers)
         found = (changed + loose).flatten(1).sum(-1).float()
         return torch.where(self.is_solved(inputs, answers), 0.0, found.clamp(min=1.0))

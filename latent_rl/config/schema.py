@@ -22,6 +22,7 @@ Integer = Annotated[int, BeforeValidator(_no_truth_value)]
 Positive = Annotated[Integer, Field(gt=0, le=10**12)]
 NonNegative = Annotated[Integer, Field(ge=0, le=10**12)]
 Thousand = Annotated[Integer, Field(gt=0, le=1000)]
+NoneOrThousand = Annotated[Integer, Field(ge=0, le=1000)]
 WIDEST = 16_384
 """The largest width of a network."""
 Width = Annotated[Integer, Field(gt=0, le=WIDEST)]
@@ -96,7 +97,7 @@ class NetworkConfig(Section):
     kernel: Integer = Field(
         0, ge=0, le=1000, description="cells across of a depthwise convolution over the board (odd); 0: none"
     )
-    puzzle_positions: Thousand = 1
+    puzzle_positions: NoneOrThousand = 1
     puzzle_embedding_width: Integer = Field(0, ge=0, le=1_000_000)
     step_embedding: bool = Field(False, description="tell the network which step it is in (DIS)")
     cycles: Thousand = Field(1, description="T")
@@ -199,7 +200,7 @@ class CollectorConfig(Section):
     steps_per_batch: Batch = Field(6, description="replay: recursion steps collected between two learning phases")
     epochs: Batch = Field(1, description="replay: times that a collected batch is learned from")
     minibatch_size: Million = Field(64, description="replay: recursion steps in one update")
-    workers: Thousand | Literal[0] = Field(
+    workers: NoneOrThousand = Field(
         0, description="replay: processes that collect, each with its share of the rows; 0: the one that learns"
     )
     backend: Literal["processes", "ray"] = Field(

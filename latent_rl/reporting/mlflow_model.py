@@ -45,7 +45,7 @@ SIGNATURE = ModelSignature(
             ColSpec("long", "passes"),
         ]
     ),
-    # 0 stands for the number of steps that the model was trained with.
+    # 0 stands for the number of steps that the model is evaluated with.
     params=ParamSchema([ParamSpec("steps", "long", 0)]),
 )
 
@@ -68,7 +68,7 @@ class PuzzleSolver(mlflow.pyfunc.PythonModel):
             context: MLflow's; unused, everything was loaded from it before.
             model_input: holds the column `puzzle`, texts; boards may have many lines. MLflow makes one of a
                 list such as `[{"puzzle": "321...32.12.23.1"}]`.
-            params: `steps`, most recursion steps to take; 0 or nothing for as many as in training.
+            params: `steps`, most recursion steps to take; 0 or nothing for as many as in its evaluations.
 
         Returns:
             One row a puzzle, with the same index: `answer` (one line of symbols), `solved` (by the

@@ -24,7 +24,6 @@ from latent_rl.reporting.mlflow_page import DESCRIPTION_TAG, VIEW_TAG, experimen
 from latent_rl.reporting.system import SystemMetrics, read_from_now_on
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, Metric
 
@@ -60,9 +59,6 @@ class NullTracker:
 
     def metrics(self, values: Mapping[str, Any], step: int) -> None:
         """Record numbers (or tensors of one element) under names such as `train/loss_policy`, at an update."""
-
-    def figure(self, name: str, figure: Figure) -> None:
-        """Keep a figure as `figures/<name>.png`."""
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Keep a copy of a file, in a folder of the run's artifacts if one is given."""
@@ -183,10 +179,6 @@ class Tracker(NullTracker):
             self._collect_unsent()
             if self._sending is None:
                 self._send()
-
-    def figure(self, name: str, figure: Figure) -> None:
-        """Log a figure under `figures/`."""
-        self._keep(f"figure {name}", lambda: self._client.log_figure(self.run_id, figure, f"figures/{name}.png"))
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Log a file, into a folder of the artifacts if one is named."""

@@ -12,20 +12,17 @@ from latent_rl.reporting.text import fewer, markdown_table
 from latent_rl.storage import OwnStop, Summary
 
 
-def show(
-    summary: Summary, *, puzzle_text: str = "PUZZLE", tracking_uri: str | None = None, settings: Iterable[str] = ()
-) -> None:
+def show(summary: Summary, *, tracking_uri: str | None = None, settings: Iterable[str] = ()) -> None:
     """Show the table, and what to do next, to a person.
 
     Args:
-        puzzle_text: a puzzle for the command line that is proposed.
         tracking_uri: where MLflow keeps the run; None if it was off.
         settings: what a command must name again to use the model, `key=value` for a shell.
     """
     console = Console(highlight=False)
     console.print(table(summary))
     # Not wrapped, so that commands can be copied.
-    console.print("\n".join(next_steps(summary, puzzle_text, tracking_uri, settings)), soft_wrap=True, markup=False)
+    console.print("\n".join(next_steps(summary, tracking_uri, settings)), soft_wrap=True, markup=False)
 
 
 def table(summary: Summary) -> Table:
@@ -92,13 +89,11 @@ def savings(summary: Summary) -> str:
     )
 
 
-def next_steps(
-    summary: Summary, puzzle_text: str = "PUZZLE", tracking_uri: str | None = None, settings: Iterable[str] = ()
-) -> list[str]:
+def next_steps(summary: Summary, tracking_uri: str | None = None, settings: Iterable[str] = ()) -> list[str]:
     """Lines that say where the model is and which commands come next."""
     lines = [
         f"checkpoint    {summary.checkpoint}",
-        f"solve one     python -m latent_rl.solve {' '.join((summary.checkpoint, puzzle_text, *settings))}",
+        f"solve one     python -m latent_rl.solve {' '.join((summary.checkpoint, 'PUZZLE', *settings))}",
     ]
     if tracking_uri is None or summary.mlflow_experiment_id is None:
         return lines

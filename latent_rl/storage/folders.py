@@ -14,8 +14,8 @@ from latent_rl.storage.files import NEW
 
 LOCK_FILE = ".lock"
 
-LEFTOVERS = (f".*{NEW}", f"*.json{NEW}", f"*.md{NEW}", ".model.pt.*", ".training.pt.*")
-"""Names of files that a kill has cut off in writing, in this version and in earlier ones."""
+LEFTOVERS = (f".*{NEW}", f".*{NEW}.*", f"*.json{NEW}", f"*.md{NEW}", ".model.pt.*", ".training.pt.*")
+"""Names of files that a kill has cut off in writing, figures too, in this version and in earlier ones."""
 
 
 @contextmanager

@@ -115,6 +115,8 @@ def test_what_is_wrong_with_a_file_is_one_line(tmp_path: Path, text: str, messag
 
 
 def test_without_a_file_it_says_how_to_name_one(tmp_path: Path) -> None:
+    with pytest.raises(PuzzleError, match="validation must be at least 0, got -1"):
+        Grid(write(tmp_path / "p.csv", SQUARES, "csv"), validation=-1)
     with pytest.raises(PuzzleError, match="env.options.file=puzzles.csv"):
         Grid()
     with pytest.raises(PuzzleError, match="no such file"):

@@ -16,7 +16,7 @@ import pytest
 from mlflow import MlflowClient
 from programs import Program
 
-from latent_rl.compare import main
+from latent_rl.compare import as_settled, main
 from latent_rl.config import load_config
 from latent_rl.envs import register_puzzle, registered_ids
 from latent_rl.measuring import Question, make_plans
@@ -27,6 +27,7 @@ from latent_rl.reporting.comparison import grids, markdown, notes
 from latent_rl.reporting.comparison_figures import spread
 from latent_rl.reporting.mlflow_run import Tracker
 from latent_rl.storage import EarlyStop, Evaluation, History, Milestone, Summary, hold
+from latent_rl.train import train
 from latent_rl.training.learner import Learner
 
 TINY = [
@@ -209,6 +210,16 @@ def test_a_folder_of_other_settings_is_refused(capsys: pytest.CaptureFixture[str
     assert "c/dis-0 is no folder" in fails(capsys, "--schemes", "pi", "dis", *arguments[2:])
     Path("c/compare.json").write_text("{")
     assert "c/compare.json is no report of a comparison" in fails(capsys, *arguments)
+
+
+def test_a_run_that_was_begun_goes_on_as_it_was_settled() -> None:
+    question = Question(
+        "sudoku-4x4", ["pi"], 1, False, "solved", 0.9, [*TINY, "precision=auto"], {"pi": []}, Path("c"), ""
+    )
+    (plan,) = make_plans(question, ["budget.passes=50", "budget.seconds=null"])
+    train(plan.config.model_copy(update={"precision": "bfloat16"}), plan.run_dir)
+    assert (plan.config.precision, as_settled(plan).precision) == ("auto", "bfloat16")
+    assert as_settled(plan).compile is plan.config.compile is False
 
 
 def test_a_folder_in_use_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

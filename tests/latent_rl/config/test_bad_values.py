@@ -56,6 +56,12 @@ def test_a_name_is_one_plain_folder_name(name: str) -> None:
         load_config("sudoku-4x4", [f'name="{name}"'])
 
 
+def test_a_network_may_have_no_position_for_a_puzzle_embedding() -> None:
+    assert load_config("sudoku-4x4", ["network.puzzle_positions=0"]).network.puzzle_positions == 0
+    with pytest.raises(UserError, match=r"network\.puzzle_positions: "):
+        load_config("sudoku-4x4", ["network.puzzle_positions=-1"])
+
+
 def test_names_as_people_give_them() -> None:
     assert load_config("sudoku-4x4", ['name="[red] übung 3"']).name == "[red] übung 3"
     assert load_config("sudoku-4x4", ["name=null"]).name == "sudoku-4x4-pi-0"

@@ -13,7 +13,6 @@ import mlflow
 import pytest
 import torch
 from filelock import FileLock, Timeout
-from matplotlib.figure import Figure
 from mlflow import MlflowClient
 
 from latent_rl.config.schema import Config
@@ -79,16 +78,15 @@ def test_the_resolved_configuration_is_there() -> None:
     assert "x" * 10_000 in mlflow.artifacts.load_text(f"{run.info.artifact_uri}/config.yaml")
 
 
-def test_figures_and_files(tmp_path) -> None:
+def test_files(tmp_path) -> None:
     file = tmp_path / "summary.json"
     file.write_text("{}")
     with Tracker.start(config()) as tracker:
-        tracker.figure("curve", Figure())
         tracker.artifact(file)
         tracker.artifact(file, "copies")
-    listings = [client().list_artifacts(tracker.run_id, folder) for folder in ("", "figures", "copies")]
+    listings = [client().list_artifacts(tracker.run_id, folder) for folder in ("", "copies")]
     names = {entry.path for listing in listings for entry in listing}
-    assert {"figures/curve.png", "summary.json", "copies/summary.json", "config.yaml"} <= names
+    assert {"summary.json", "copies/summary.json", "config.yaml"} <= names
 
 
 @pytest.mark.parametrize(("error", "status"), [(RuntimeError, "FAILED"), (KeyboardInterrupt, "KILLED")])
@@ -148,15 +146,14 @@ def test_a_store_that_hangs_is_asked_once_at_the_end_and_one_line_says_what_it_l
         raise OSError("timed out")
 
     with Tracker.start(config()) as tracker:
-        tracker._client.log_batch = tracker._client.log_artifact = tracker._client.log_figure = hang
+        tracker._client.log_batch = tracker._client.log_artifact = hang
         tracker.metrics({"train/loss": 1.0}, 1)
         for name in ("summary.json", "a.png", "b.png"):
             tracker.artifact(Path(name))
-        tracker.figure("curve", Figure())
         tracker.model(Path("model.pt"), puzzle=None)
     assert len(asked) == 1
     assert caplog.text.count("\n") == 1
-    lost = "1 point, summary.json, a.png, b.png, figure curve, the model could not be stored"
+    lost = "1 point, summary.json, a.png, b.png, the model could not be stored"
     assert lost in caplog.text and "timed out" in caplog.text
 
 
@@ -239,7 +236,6 @@ def test_a_broken_store_is_told_in_one_line(tmp_path, monkeypatch) -> None:
 def test_the_null_tracker_takes_everything(tmp_path) -> None:
     with start_tracking(Config(tracking={"enabled": False, "uri": "nonsense://x"})) as tracker:
         tracker.metrics({"train/loss": 1.0}, 1)
-        tracker.figure("curve", Figure())
         tracker.artifact(tmp_path / "missing")
     assert type(tracker) is NullTracker
     assert tracker.run_id is None

@@ -74,10 +74,10 @@ def test_the_table_shows_savings_only_beside_the_accuracy(summary) -> None:
 
 
 def test_the_next_steps_can_be_copied(summary, capsys) -> None:
-    show(summary, puzzle_text="1...", tracking_uri="sqlite:///mlflow.db")
+    show(summary, tracking_uri="sqlite:///mlflow.db")
     lines = capsys.readouterr().out.splitlines()
     assert "checkpoint    runs/x/checkpoint/model.pt" in lines
-    assert "solve one     python -m latent_rl.solve runs/x/checkpoint/model.pt 1..." in lines
+    assert "solve one     python -m latent_rl.solve runs/x/checkpoint/model.pt PUZZLE" in lines
     assert lines[-1].startswith("charts        mlflow ui ")
 
 
@@ -85,10 +85,10 @@ def test_how_to_open_mlflow_depends_on_where_it_is(summary) -> None:
     named = next_steps(summary, settings=["env.id=my.module:Mine-v0"])
     assert named[1].endswith("runs/x/checkpoint/model.pt PUZZLE env.id=my.module:Mine-v0")
     assert not any("mlflow" in line for line in next_steps(summary))
-    assert "--backend-store-uri sqlite:///elsewhere.db" in next_steps(summary, "P", "sqlite:///elsewhere.db")[-1]
+    assert "--backend-store-uri sqlite:///elsewhere.db" in next_steps(summary, "sqlite:///elsewhere.db")[-1]
     page = "/#/experiments/7/runs?workflowType=machine_learning&viewStateShareKey=latent_rl"
-    assert next_steps(summary, "P", "sqlite:///mlflow.db")[-1].endswith(f"then open http://127.0.0.1:5000{page}")
-    assert next_steps(summary, "P", "http://server:5000/")[-1] == f"charts        http://server:5000{page}"
+    assert next_steps(summary, "sqlite:///mlflow.db")[-1].endswith(f"then open http://127.0.0.1:5000{page}")
+    assert next_steps(summary, "http://server:5000/")[-1] == f"charts        http://server:5000{page}"
 
 
 def test_compute_counts_a_backward_pass_twice():

@@ -101,9 +101,11 @@ def test_a_held_folder_is_refused_until_its_process_has_died(tmp_path) -> None:
 
 
 def test_what_kills_have_left_is_swept_and_nothing_else(tmp_path) -> None:
-    (tmp_path / "checkpoint").mkdir()
+    for folder in ("checkpoint", "figures"):
+        (tmp_path / folder).mkdir()
     kept = ["config.yaml", "notes.new", "checkpoint/model.pt", "checkpoint/training.pt"]
     left = [".config.yaml.new", "summary.json.new", "checkpoint/.model.pt.new", "checkpoint/.training.pt.a1b2c3"]
+    left += ["figures/.steps.new.png"]
     for name in (*kept, *left):
         (tmp_path / name).write_text("x")
     with hold(tmp_path):
