@@ -32,7 +32,7 @@ class Elimination:
     """What follows by hand from candidates, in units of which each holds every interchangeable symbol once."""
 
     def __init__(self, puzzle: Puzzle) -> None:
-        kinds = [torch.tensor(kind) for kind in puzzle.units or []]
+        kinds = [torch.tensor(kind) for kind in puzzle.units]
         self.units_of_cell = len(kinds)
         self.symbols = list(puzzle.interchangeable)
         members = [kind == unit for kind in kinds for unit in kind.unique()]

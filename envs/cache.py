@@ -55,7 +55,7 @@ def cached(
     try:
         return _load_sets(file, described, splits)
     except (FileNotFoundError, NotADirectoryError):
-        pass  # not generated yet: the ordinary first run
+        logger.debug("no cache file %s yet, as in every first run", file)
     except PermissionError as error:
         logger.warning("cache file %s cannot be read (%s), generating its puzzles anew", file, error.strerror)
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:

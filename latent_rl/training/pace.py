@@ -16,8 +16,9 @@ from latent_rl.storage import Spent
 class Clock:
     """Counts the seconds spent inside its `with` blocks: training time.
 
-    A CUDA device works on while the program prepares what follows. A block ends once the device has done what the block
-    before gave it: that never lets it stand idle, and the clock is behind by what one block does, at most.
+    A CUDA device works on while the program prepares what follows, and is waited for now inside a block, now outside.
+    So the device itself is asked how long a block took it, at the end of the next one: it never stands idle for that,
+    and the clock is behind by one block.
 
     Args:
         device: that does the work.
@@ -29,22 +30,31 @@ class Clock:
     def __init__(self, device: torch.device | None = None) -> None:
         self.seconds = 0.0
         self._started = 0.0
-        self._works_on = device is not None and device.type == "cuda"
-        self._given: torch.cuda.Event | None = None
+        self._asks_device = device is not None and device.type == "cuda"
+        self._marks: list[torch.cuda.Event] = []  # start and end of the block before, then the start of this one
 
     def __enter__(self) -> Clock:
+        if self._asks_device:
+            self._mark()
         self._started = time.perf_counter()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._works_on and kind is None:
-            before, self._given = self._given, torch.cuda.Event()
-            self._given.record()
-            if before is not None:
-                before.synchronize()
-        self.seconds += time.perf_counter() - self._started
+        if not self._asks_device:
+            self.seconds += time.perf_counter() - self._started
+        elif kind is None:
+            self._mark()
+            *before, start, end = self._marks
+            if before:
+                before[1].synchronize()
+                self.seconds += before[0].elapsed_time(before[1]) / 1e3
+            self._marks = [start, end]
+
+    def _mark(self) -> None:
+        self._marks.append(torch.cuda.Event(enable_timing=True))
+        self._marks[-1].record()
 
     def state_dict(self) -> dict[str, float]:
         """The seconds that count."""

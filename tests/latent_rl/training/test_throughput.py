@@ -22,26 +22,34 @@ def test_rates_are_those_since_the_last_reading() -> None:
     assert set(throughput.read(later._replace(seconds=103.0)).values()) == {0.0}
 
 
-def test_a_clock_waits_for_what_a_device_was_given_the_time_before(monkeypatch) -> None:
-    told = []
+def test_a_clock_asks_a_device_how_long_it_took(monkeypatch) -> None:
+    """Blocks of 1, 2 and 3 s on the device, whatever the program waited for meanwhile; the last is not read yet."""
+    now, told = [0.0], []
 
     class Event:
-        def __init__(self) -> None:
-            self.number = len([one for one in told if one.startswith("record")])
+        def __init__(self, enable_timing: bool) -> None:
+            assert enable_timing
 
         def record(self) -> None:
-            told.append(f"record {self.number}")
+            self.at = now[0]
 
         def synchronize(self) -> None:
-            told.append(f"wait {self.number}")
+            told.append(self.at)
+
+        def elapsed_time(self, end: Event) -> float:
+            assert told[-1] == end.at, "nobody may ask before it is done"
+            return 1e3 * (end.at - self.at)
 
     monkeypatch.setattr(torch.cuda, "Event", Event)
     on_cuda, on_cpu = Clock(torch.device("cuda")), Clock(torch.device("cpu"))
-    for _ in range(3):
+    read = []
+    for seconds in (1.0, 2.0, 3.0):
         with on_cuda, on_cpu:
-            told.append("work")
-    assert told == ["work", "record 0", "work", "record 1", "wait 0", "work", "record 2", "wait 1"]
-    assert 0 < on_cpu.seconds < on_cuda.seconds
+            now[0] += seconds
+        read.append(on_cuda.seconds)
+        now[0] += 10.0  # measuring, which is not training
+    assert read == [0.0, 1.0, 3.0] and told == [1.0, 13.0]
+    assert 0.0 < on_cpu.seconds < 1.0
 
 
 @pytest.mark.parametrize("before", ["high", "highest"])
