@@ -101,6 +101,7 @@ class UnitReasoner(CandidateReasoner):
             expansion=config.expansion,
             multiple_of=config.multiple_of,
             units=config.units,
+            peers=config.peer_attention,
         )
         self.embed_pairs = PairEmbedding(config.width, config.vocab_size, config.symbols, config.interchangeable)
 

@@ -27,6 +27,7 @@ class ReasonerConfig:
         multiple_of: see `expansion`; the official code uses 256, which is generous for a small width.
         mixer: how positions see each other, `"attention"`, `"mlp"` (an MLP along the positions) or, over candidates,
             `"units"`: every pair of a cell and a symbol hears the means over its units (`UnitReasoner`).
+        peer_attention: with `mixer="units"`, whether cells of a unit attend to one another besides (`PeerAttention`).
         positions: `"rope"`, `"learned"` or `"none"`; MLP mixing wants `"none"`.
         kernel: 0, or the odd number of cells across of a depthwise convolution over the board in every gated MLP
             (Universal Reasoning Model, arXiv 2512.14693); it needs `grid_shape`.
@@ -54,6 +55,7 @@ class ReasonerConfig:
     expansion: float = 4.0
     multiple_of: int = 256
     mixer: Literal["attention", "mlp", "units"] = "attention"
+    peer_attention: bool = False
     positions: Literal["rope", "learned", "none"] = "rope"
     kernel: int = 0
     grid_shape: tuple[int, int] | None = None
@@ -137,6 +139,8 @@ class RecursiveReasoner(nn.Module):
         """Make the shared network, and what its input is embedded by."""
         if config.mixer == "units":
             raise ValueError("mixer=units is for state=candidates")
+        if config.peer_attention:
+            raise ValueError(f"peer_attention is for mixer=units, got mixer={config.mixer}")
         width = config.width
         self.network = SharedNetwork(
             config.layers,

@@ -55,17 +55,55 @@ class MessagePassing(nn.Module):
         return heard + self.of_symbols(x.mean(2, keepdim=True))
 
 
+class PeerAttention(nn.Module):
+    """What every cell gathers from its peers, the cells that share a unit with it: from those that it asks for.
+
+    A mean cannot say *which* two cells of a row have the same two candidates left. Here a cell weighs its peers and
+    itself by queries and keys over all of its symbols at once, in one head, and takes of each symbol what they hold of
+    the same symbol: renaming symbols changes no weight, and renames what is gathered.
+
+    What is gathered starts as nothing, so that a network without it can be given it (`train --init`) and computes the
+    same.
+
+    Args:
+        width: D. Queries and keys are half as wide.
+        units: for every kind, the unit of each of the L cells.
+    """
+
+    def __init__(self, width: int, units: Sequence[Sequence[int]]) -> None:
+        super().__init__()
+        of = torch.tensor([list(unit) for unit in units])
+        share = (of.unsqueeze(2) == of.unsqueeze(1)).any(0)
+        self.register_buffer("apart", torch.zeros(share.shape).masked_fill(~share, NEVER_SEEN), persistent=False)
+        self.query, self.key = Linear(width, max(width // 2, 1)), Linear(width, max(width // 2, 1))
+        self.value = Linear(width, width)
+        nn.init.zeros_(self.value.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[L, B, S, D]` to the same shape."""
+        # Symbols and features of a cell as one vector, boards in front: views, so that nothing is copied.
+        query, key, value = (of(x).flatten(2).transpose(0, 1) for of in (self.query, self.key, self.value))
+        weights = torch.bmm(query, key.transpose(1, 2)) * query.shape[-1] ** -0.5 + self.apart.to(x.dtype)
+        return torch.bmm(weights.softmax(-1), value).transpose(0, 1).unflatten(2, x.shape[2:])
+
+
 class UnitBlock(nn.Module):
     """One layer: messages, norm, gated MLP, norm; the norm follows the residual sum, as in `Block`."""
 
-    def __init__(self, width: int, expansion: float, multiple_of: int, units: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self, width: int, expansion: float, multiple_of: int, units: Sequence[Sequence[int]], peers: bool
+    ) -> None:
         super().__init__()
         self.messages = MessagePassing(width, units)
+        self.attention = PeerAttention(width, units) if peers else None
         self.mlp = SwiGLU(width, expansion, multiple_of)
 
     def forward(self, x: Tensor) -> Tensor:
         """`[L, B, S, D]` to the same shape."""
-        return self.mlp(rms_norm(x + self.messages(x)))
+        heard = self.messages(x)
+        if self.attention is not None:
+            heard = heard + self.attention(x)
+        return self.mlp(rms_norm(x + heard))
 
 
 class UnitNetwork(nn.Module):
@@ -120,6 +158,9 @@ class PairEmbedding(nn.Module):
         spread = logits.new_full((*logits.shape[:-1], len(self.kinds)), NEVER)
         return spread.index_copy(-1, self.symbols, logits)
 
+
+NEVER_SEEN = -1e4
+"""Added to the weight of a cell that shares no unit, before the softmax: finite in every dtype."""
 
 NEVER = -20.0
 """Logit of what cannot be: finite, so that losses that are not to count it multiply it by 0."""

@@ -93,6 +93,7 @@ class NetworkConfig(Section):
     expansion: Number = Field(4.0, gt=0.0, le=100.0)
     multiple_of: Width = 32
     mixer: Literal["attention", "mlp", "units"] = "attention"
+    peer_attention: bool = Field(False, description="mixer=units: cells of a unit attend to one another besides")
     positions: Literal["rope", "learned", "none"] = "rope"
     kernel: Integer = Field(
         0, ge=0, le=1000, description="cells across of a depthwise convolution over the board (odd); 0: none"

@@ -45,7 +45,7 @@ TRAINING_FORMAT = 2
 """Of `training.pt`; 1 was version 0.1.0."""
 
 SHAPING = (
-    "width", "layers", "expansion", "multiple_of", "mixer", "positions", "kernel", "puzzle_positions",
+    "width", "layers", "expansion", "multiple_of", "mixer", "peer_attention", "positions", "kernel", "puzzle_positions",
     "puzzle_embedding_width",
 )  # fmt: skip
 """Settings of a network that decide which weights it has and what they mean."""
@@ -207,6 +207,9 @@ def _check_weights(make: Callable[[], nn.Module], weights: Mapping[str, Tensor])
 def load_weights(reasoner: RecursiveReasoner, path: Path) -> Config | None:
     """Give a reasoner the weights of a checkpoint, ours or official, as a starting point for training.
 
+    A reasoner with `peer_attention` takes those of one without, too: attention of its own starts as nothing, so that it
+    computes the same.
+
     Returns:
         the configuration that they were trained under; None of an official checkpoint.
 
@@ -224,11 +227,14 @@ def load_weights(reasoner: RecursiveReasoner, path: Path) -> Config | None:
         other, config = model.reasoner, model.config
         for name in SHAPING:
             there, here = getattr(other.config, name), getattr(reasoner.config, name)
-            if there != here:
+            if there != here and (name, here) != ("peer_attention", True):
                 raise UserError(
                     f"{file} does not fit this run's network: network.{name} is {there} there and {here} here"
                 )
         weights = compact_state(other)
+        if reasoner.config.peer_attention and not other.config.peer_attention:
+            own = reasoner.state_dict()
+            weights |= {name: own[name] for name in own.keys() - weights.keys() if ".attention." in name}
     shapes, expected = state_shapes(weights), state_shapes(reasoner.state_dict())
     for name in dict.fromkeys((*shapes, *expected)):
         found, wanted = shapes.get(name), expected.get(name)

@@ -170,6 +170,24 @@ def test_told_the_units_it_learns_four_by_four_at_once_and_is_solved_with(tmp_pa
     assert "solved: the puzzle's own rule confirms the answer" in told and "not solved" not in told
 
 
+def test_a_network_without_attention_among_peers_can_be_given_it(tmp_path, capsys):
+    few = "env.options={size: 4, train: 40, test: 10, validation: 0}"
+    small = ["--config", "sudoku-4x4", "scheme=deduce", *UNITS, few, "collector.num_envs=4", "network.inner_updates=2"]
+    small += ["tracking.enabled=false", "device=cpu", "budget={updates: 1, seconds: null}", "evaluation.steps=2"]
+    train([*small, "name=plain"])
+    # Nothing is learned in a training at rate 0: what differs would be the start.
+    still = ["optimizer.lr=0", "optimizer.warmup_updates=0"]
+    train([*small, *still, "name=grown", "network.peer_attention=true", "--init", "runs/plain"])
+    plain, grown = (load_model(Path("runs") / name).reasoner for name in ("plain", "grown"))
+    board = torch.tensor([[2, 1, 3, 1] + [1] * 12])
+    asked = (board, torch.zeros(1, dtype=torch.int64), plain.possible[board])
+    assert all(torch.equal(*pair) for pair in zip(plain.step(*asked), grown.step(*asked), strict=True))
+    assert sum(w.numel() for w in grown.parameters()) > sum(w.numel() for w in plain.parameters())
+    # What has learned to attend cannot do without.
+    told = Program(train).mistake(capsys, *small, "name=back", "--init", "runs/grown")
+    assert "network.peer_attention is True there and False here" in told
+
+
 def test_a_puzzle_without_units_is_refused_them(capsys):
     few = "env.options={size: 5, train: 20, test: 5, validation: 0, unique: false}"
     found = Program(train).mistake(capsys, "--config", "maze-10", few, "scheme=deduce", "network.mixer=units")

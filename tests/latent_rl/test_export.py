@@ -182,11 +182,13 @@ def test_the_shape_of_a_board_goes_along(tmp_path, monkeypatch) -> None:
 SMALL_SHAPE = {"vocab_size": 6, "seq_len": 16, "width": 16, "heads": 2, "layers": 1, "multiple_of": 8, "cycles": 1}
 DIS = {"cycles": 2, "inner_updates": 1, "step_embedding_steps": 3, "feed": "answer"}
 DECLARED = {"units": Sudoku(4).units, "interchangeable": Sudoku(4).interchangeable, "symbols": (2, 3, 4, 5)}
+UNITS = {"inner_updates": 2, "state": "candidates", "mixer": "units", **DECLARED}
 SHAPES = {
     "mlp": {**SMALL_SHAPE, "mixer": "mlp", "positions": "none", "inner_updates": 2},
     "dis": {**SMALL_SHAPE, **DIS, "num_puzzle_ids": 4, "puzzle_embedding_width": 16},
     "candidates": {**SMALL_SHAPE, "inner_updates": 2, "state": "candidates"},
-    "units": {**SMALL_SHAPE, "inner_updates": 2, "state": "candidates", "mixer": "units", **DECLARED},
+    "units": {**SMALL_SHAPE, **UNITS},
+    "peers": {**SMALL_SHAPE, **UNITS, "peer_attention": True},
 }
 
 
