@@ -78,6 +78,7 @@ from latent_rl.agents.targets import (
     make_targets,
 )
 from latent_rl.agents.team import ALONE, Team, current_team, draw_rows, shared_count
+from latent_rl.agents.tries import FailedTries
 
 __all__ = [
     "ALONE",
@@ -101,6 +102,7 @@ __all__ = [
     "DeductionOutput",
     "DeductionPolicy",
     "DiffusionTargets",
+    "FailedTries",
     "GivensLoss",
     "GroupJudge",
     "HaltingFeatures",

@@ -13,6 +13,7 @@ from latent_rl.agents.mixing import mix, mix_rows
 from latent_rl.agents.network import CandidateReasoner, DeductionOutput
 from latent_rl.agents.policy import StepGraph
 from latent_rl.agents.team import draw_rows
+from latent_rl.agents.tries import FailedTries
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class DeductionPolicy(TensorDictModuleBase):
         graph: where each step leaves its graph, see `StepGraph`.
         seed: what symbols are drawn with, beside the puzzle and its step: whatever other puzzles are in the batch, a
             puzzle takes the same way every time. None: they are drawn from torch's generator.
+        tries: of the rows that every call brings, what their failed tries took, which is then less likely. None: every
+            try draws by the same odds, as in training, where rows change puzzles.
     """
 
     in_keys = ["inputs", "puzzle_id", "candidates", "given", "step", "restarts"]
@@ -75,12 +78,14 @@ class DeductionPolicy(TensorDictModuleBase):
         *,
         graph: StepGraph | None = None,
         seed: int | None = None,
+        tries: FailedTries | None = None,
     ) -> None:
         super().__init__()
         self.reasoner = reasoner
         self.deduction = deduction if deduction is not None else Deduction()
         self.graph = graph
         self.seed = seed
+        self.tries = tries
 
     def forward(self, tensordict: TensorDictBase) -> TensorDictBase:
         """Take one step; writes `out_keys` into `tensordict` and returns it."""
@@ -91,7 +96,7 @@ class DeductionPolicy(TensorDictModuleBase):
         if self.graph is not None:
             self.graph.keep(output)
         chance = None if self.seed is None else scattered(inputs, step, self.seed)
-        action = choose(output, candidates, given, restarts, self.deduction, chance)
+        action = choose(output, candidates, given, restarts, self.deduction, chance, self.tries)
         shape = tensordict.batch_size
         return tensordict.update(
             {key: value.unflatten(0, shape) if shape else value[0] for key, value in action.items()}
@@ -129,6 +134,7 @@ def choose(
     restarts: Tensor,
     deduction: Deduction,
     chance: Tensor | None = None,
+    tries: FailedTries | None = None,
 ) -> dict[str, Tensor]:
     """The action of a step, by its keys.
 
@@ -140,6 +146,7 @@ def choose(
         deduction: thresholds.
         chance: `[B]` in [0, 1), of the dtype `finest`, which decides what symbol a branch tries; torch's generator
             draws it if None.
+        tries: makes less likely what has failed, and is told what the step branches on.
     """
     conflict = output.conflict_logits[:, -1].sigmoid() > deduction.conflict_threshold
     threshold = deduction.keep_threshold * deduction.restart_decay ** restarts.view(-1, 1, 1)
@@ -157,8 +164,14 @@ def choose(
     cell = urgency.masked_fill(~undecided, -torch.inf).argmax(-1)
     if chance is None:
         chance = draw_rows(torch.rand_like, torch.zeros_like(cell, dtype=finest(cell.device)))
-    up_to = likely[torch.arange(len(cell), device=cell.device), cell].to(chance.dtype).cumsum(-1)
+    odds = likely[torch.arange(len(cell), device=cell.device), cell].to(chance.dtype)
+    if tries is not None:
+        tries.begin(restarts)
+        odds = tries.discounted(odds, cell)
+    up_to = odds.cumsum(-1)
     symbol = (up_to <= chance.unsqueeze(-1) * up_to[:, -1:]).sum(-1)
+    if tries is not None:
+        tries.take(branches, cell, symbol)
     return {
         "keep": ~unlikely & ~conflict.view(-1, 1, 1),
         "branch_cell": torch.where(branches, cell, counts.shape[1]),

@@ -12,6 +12,7 @@ from latent_rl.agents import (
     Deduction,
     DeductionOutput,
     DeductionPolicy,
+    FailedTries,
     ReasonerConfig,
     RecursiveReasoner,
     StepGraph,
@@ -166,6 +167,23 @@ def test_a_step_branches_in_what_it_leaves():
     keep[0, 1] = -5.0  # nothing is left for cell 1: a conflict, whatever else is undecided
     logits = output(keep, torch.zeros_like(keep), torch.full((2,), -9.0))
     assert choose(logits, candidates, *untouched(2), Deduction())["branch_cell"].tolist() == [CELLS, CELLS]
+
+
+def test_what_a_failed_try_has_branched_on_is_drawn_less():
+    candidates = torch.zeros(1, CELLS, TOKENS, dtype=torch.bool)
+    candidates[:, :, 1:3] = True
+    symbols = torch.zeros(1, CELLS, TOKENS)
+    symbols[0, 4, 1] = 1.0  # 73% for symbol 1, in the surest cell
+    logits = output(torch.full_like(symbols, 5.0), symbols, torch.full((1,), -9.0))
+    given, tries = torch.zeros(1, CELLS, dtype=torch.bool), FailedTries(1)
+    drawn = []
+    for restarts in range(4):
+        chance = torch.tensor([0.5], dtype=torch.float64)
+        found = choose(logits, candidates, given, torch.tensor([restarts]), Deduction(), chance, tries)
+        assert found["branch_cell"].tolist() == [4]
+        drawn.append(int(found["branch_symbol"]))
+    # Half of 73 : 27 is drawn as 1, of 37 : 27 too, of 24 : 27 not.
+    assert drawn == [1, 1, 2, 1]
 
 
 def test_symbols_are_drawn_from_what_is_left_by_their_probability_at_a_temperature():
