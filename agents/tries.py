@@ -52,8 +52,10 @@ class FailedTries:
 
     def take(self, branches: Tensor, cell: Tensor, symbol: Tensor) -> None:
         """Note the branches of a step: which rows have one, bool `[B]`, and what they pin, int64 `[B]` each."""
-        for row in branches.nonzero().flatten().tolist():
-            self._taken[row] += ((int(cell[row]), int(symbol[row])),)
+        # Lists at once: an accelerator would be waited for at every single number.
+        for row, (has, *branch) in enumerate(zip(branches.tolist(), cell.tolist(), symbol.tolist(), strict=True)):
+            if has:
+                self._taken[row] += (tuple(branch),)
 
     def of_rows(self, keep: Tensor) -> None:
         """Forget all rows but those that are kept, bool `[B]`."""

@@ -225,14 +225,15 @@ def load_weights(reasoner: RecursiveReasoner, path: Path) -> Config | None:
     else:
         model = load_model(file)
         other, config = model.reasoner, model.config
+        grows = reasoner.config.peer_attention and not other.config.peer_attention
         for name in SHAPING:
             there, here = getattr(other.config, name), getattr(reasoner.config, name)
-            if there != here and (name, here) != ("peer_attention", True):
+            if there != here and not (grows and name == "peer_attention"):
                 raise UserError(
                     f"{file} does not fit this run's network: network.{name} is {there} there and {here} here"
                 )
         weights = compact_state(other)
-        if reasoner.config.peer_attention and not other.config.peer_attention:
+        if grows:
             own = reasoner.state_dict()
             weights |= {name: own[name] for name in own.keys() - weights.keys() if ".attention." in name}
     shapes, expected = state_shapes(weights), state_shapes(reasoner.state_dict())

@@ -6,7 +6,7 @@ import pytest
 import torch
 from toy_puzzle import Backwards
 
-from latent_rl.agents import CandidateReasoner, Deduction, DeductionOutput, ReasonerConfig, Team
+from latent_rl.agents import CandidateReasoner, Deduction, DeductionOutput, FailedTries, ReasonerConfig, Team
 from latent_rl.envs import IGNORE, Instances, possible_symbols
 from latent_rl.measuring import Ledger, evaluate_deduction, trace_deduction
 
@@ -92,6 +92,31 @@ def test_a_puzzle_is_solved_in_the_same_way_in_whatever_company(reasoner, puzzle
     assert sum(ledger.forward["eval"] for ledger in ledgers) == pytest.approx(10 * together.passes_per_puzzle)
     solved = sum(found.puzzles * torch.tensor(found.solved_by_step) for found in shares)
     assert torch.allclose(solved, 10 * torch.tensor(together.solved_by_step))
+
+
+class Mistaken(CandidateReasoner):
+    """Knows all letters but the first, of which it is sure of a wrong one."""
+
+    def step(self, inputs, puzzle_id, candidates):
+        output = super().step(inputs, puzzle_id, candidates)  # for the passes
+        right = torch.nn.functional.one_hot(inputs.flip(-1), 6)
+        keep = torch.where(right.bool(), 5.0, -5.0)
+        keep[:, 0] = 5.0
+        wrong = torch.nn.functional.one_hot(inputs.flip(-1) % 5 + 1, 6)  # 148 times as likely as the right one
+        conflict = torch.full_like(output.conflict_logits, -5.0)
+        return DeductionOutput(
+            *(one.unsqueeze(1).expand_as(output.keep_logits) for one in (keep, 5.0 * wrong)), conflict
+        )
+
+
+def test_who_is_sure_of_what_is_wrong_comes_to_try_something_else(reasoner, puzzle, monkeypatch):
+    mistaken = Mistaken(reasoner.config)
+    mistaken.possible.copy_(reasoner.possible)
+    remembered, _ = measured(mistaken, puzzle)
+    monkeypatch.setattr(FailedTries, "discounted", lambda self, odds, cell: odds)
+    forgotten, _ = measured(mistaken, puzzle)
+    assert forgotten.solved_by_step[-1] <= 0.6
+    assert remembered.solved_by_step[-1] >= 0.9
 
 
 def test_what_nobody_knows_scores_nothing_but_costs_passes(reasoner, puzzle):
