@@ -50,6 +50,7 @@ from latent_rl.agents.losses import (
     count_right,
     loss_class,
 )
+from latent_rl.agents.memoized import MemoizedReasoner
 from latent_rl.agents.memory import AnswerMemory
 from latent_rl.agents.network import (
     TABLE,
@@ -111,6 +112,7 @@ __all__ = [
     "HaltingRule",
     "KeepLoss",
     "LearnedHalt",
+    "MemoizedReasoner",
     "NeverHalt",
     "OptionError",
     "PolicyImprovementLoss",

@@ -9,6 +9,7 @@ from tensordict import TensorDictBase
 from tensordict.nn import TensorDictModuleBase
 from torch import Tensor
 
+from latent_rl.agents.memoized import MemoizedReasoner
 from latent_rl.agents.mixing import mix, mix_rows
 from latent_rl.agents.network import CandidateReasoner, DeductionOutput
 from latent_rl.agents.policy import StepGraph
@@ -58,7 +59,7 @@ class DeductionPolicy(TensorDictModuleBase):
     whose likeliest symbol is likeliest. The symbol is drawn, so that a puzzle that is begun anew takes other branches.
 
     Args:
-        reasoner: the network.
+        reasoner: the network; memoized, where every call brings the rows of the one before that are still in work.
         deduction: thresholds.
         graph: where each step leaves its graph, see `StepGraph`.
         seed: what symbols are drawn with, beside the puzzle and its step: whatever other puzzles are in the batch, a
@@ -73,7 +74,7 @@ class DeductionPolicy(TensorDictModuleBase):
 
     def __init__(
         self,
-        reasoner: CandidateReasoner,
+        reasoner: CandidateReasoner | MemoizedReasoner,
         deduction: Deduction | None = None,
         *,
         graph: StepGraph | None = None,

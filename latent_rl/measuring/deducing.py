@@ -14,7 +14,15 @@ import torch
 from tensordict import TensorDict
 from torch import Tensor
 
-from latent_rl.agents import ALONE, CandidateReasoner, Deduction, DeductionPolicy, FailedTries, Team
+from latent_rl.agents import (
+    ALONE,
+    CandidateReasoner,
+    Deduction,
+    DeductionPolicy,
+    FailedTries,
+    MemoizedReasoner,
+    Team,
+)
 from latent_rl.envs import (
     IGNORE,
     PAD,
@@ -57,7 +65,8 @@ def deduce(
 ) -> Iterator[Deduced]:
     """Yield the deduction steps of a batch, up to `max_steps`; a row whose puzzle is solved leaves the batch.
 
-    What failed tries of a puzzle branched on is less likely to be tried again (`FailedTries`).
+    What failed tries of a puzzle branched on is less likely to be tried again (`FailedTries`), and a state in which the
+    puzzle has been before costs a step but no pass (`MemoizedReasoner`).
 
     Args:
         reasoner: takes the steps, on the device of the instances.
@@ -66,8 +75,8 @@ def deduce(
         deduction: thresholds.
         max_steps: most steps to take, over all restarts of a puzzle.
     """
-    tries = FailedTries(len(instances))
-    policy = DeductionPolicy(reasoner, deduction, seed=SEED, tries=tries)
+    tries, memoized = FailedTries(len(instances)), MemoizedReasoner(reasoner, len(instances))
+    policy = DeductionPolicy(memoized, deduction, seed=SEED, tries=tries)
     config = CandidateConfig.of_reasoner(reasoner, max_steps=max_steps)
     dynamics = make_candidate_dynamics(puzzle, config, instances.inputs.device)
     rows = torch.arange(len(instances), device=instances.inputs.device)
@@ -81,6 +90,7 @@ def deduce(
         if not going.any():
             return
         tries.of_rows(going)
+        memoized.of_rows(going)
         rows, state = rows[going], transition.state.of_rows(going)
 
 

@@ -6,7 +6,15 @@ import pytest
 import torch
 from toy_puzzle import Backwards
 
-from latent_rl.agents import CandidateReasoner, Deduction, DeductionOutput, FailedTries, ReasonerConfig, Team
+from latent_rl.agents import (
+    CandidateReasoner,
+    Deduction,
+    DeductionOutput,
+    FailedTries,
+    MemoizedReasoner,
+    ReasonerConfig,
+    Team,
+)
 from latent_rl.envs import IGNORE, Instances, possible_symbols
 from latent_rl.measuring import Ledger, evaluate_deduction, trace_deduction
 
@@ -60,7 +68,10 @@ def measured(reasoner, puzzle, **changes):
 def test_every_pass_is_booked(reasoner, puzzle):
     found, ledger = measured(reasoner, puzzle)
     assert ledger.forward["eval"] == pytest.approx(found.passes_per_puzzle * 10)
-    assert found.passes_per_puzzle == pytest.approx(UPDATES * sum(found.active_by_step))
+    # A state in which a puzzle has been before costs none.
+    taken = UPDATES * sum(found.active_by_step)
+    assert 0.3 * taken < found.passes_per_puzzle < 0.9 * taken
+    assert found.passes_by_step[2] == pytest.approx(UPDATES * sum(found.active_by_step[:3])), "no try is over yet"
     assert found.active_by_step[0] == 1.0
     assert len(found.solved_by_step) == len(found.passes_by_step) == 40
     assert found.passes_by_step[-1] == found.passes_per_puzzle
@@ -119,6 +130,15 @@ def test_who_is_sure_of_what_is_wrong_comes_to_try_something_else(reasoner, puzz
     assert remembered.solved_by_step[-1] >= 0.9
 
 
+def test_what_is_known_of_a_state_changes_nothing_but_the_passes(reasoner, puzzle, monkeypatch):
+    once, _ = measured(reasoner, puzzle)
+    monkeypatch.setattr(MemoizedReasoner, "step", lambda self, *state: self.reasoner.step(*state))
+    again, _ = measured(reasoner, puzzle)
+    assert once.solved_by_step == again.solved_by_step and once.active_by_step == again.active_by_step
+    assert again.passes_per_puzzle == pytest.approx(UPDATES * sum(again.active_by_step))
+    assert once.passes_per_puzzle < 0.9 * again.passes_per_puzzle
+
+
 def test_what_nobody_knows_scores_nothing_but_costs_passes(reasoner, puzzle):
     test = puzzle.instances("test")
     solution = test.solution.clone()
@@ -133,7 +153,12 @@ def test_a_trace_tells_every_step(reasoner, puzzle):
     trace = trace_deduction(reasoner, puzzle, board, Deduction(), 200)
     assert trace.solved and trace.full
     assert bool(puzzle.is_solved(board[None], trace.answer[None]))
-    assert trace.passes == UPDATES * len(trace.steps)
+    begun, states, spent = frozenset(), set(), []
+    for step in trace.steps:
+        states.add(begun)
+        spent.append(UPDATES * len(states))
+        begun = frozenset() if step.conflict else begun | {step.branch}
+    assert [step.passes for step in trace.steps] == spent and len(states) < len(trace.steps)
     first, second = trace.steps[:2]
     assert first.removed == 4 and first.branch is not None and first.candidates == 12
     assert second.removed == 0 and second.branch is not None and second.candidates == 8

@@ -1,0 +1,44 @@
+"""A reasoner over candidates that is asked about a state of a puzzle only once."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from latent_rl.agents.network import CandidateReasoner, DeductionOutput
+
+
+class MemoizedReasoner:
+    """Takes the deduction steps of a reasoner, and spends no pass on states in which a puzzle has been before.
+
+    A step is a function of the puzzle and its candidates alone: no latent outlives it. A puzzle that begins anew goes
+    through states of earlier tries until it branches otherwise than they did, at least through the first one. What was
+    read there is kept until the puzzle leaves: of each state two float32 `[L, V]`.
+
+    Args:
+        reasoner: takes the steps that are new; not to be trained meanwhile.
+        rows: puzzles in work (B).
+    """
+
+    def __init__(self, reasoner: CandidateReasoner, rows: int) -> None:
+        self.reasoner = reasoner
+        self._read: list[dict[bytes, DeductionOutput]] = [{} for _ in range(rows)]
+
+    @torch.no_grad()
+    def step(self, inputs: Tensor, puzzle_id: Tensor, candidates: Tensor) -> DeductionOutput:
+        """As `CandidateReasoner.step`, of the rows still in work, but that it tells of the last update only (n = 1)."""
+        states = [row.tobytes() for row in np.packbits(candidates.flatten(1).cpu().numpy(), axis=1)]
+        new = [row for row, state in enumerate(states) if state not in self._read[row]]
+        if new:
+            rows = torch.tensor(new, device=inputs.device)
+            output = self.reasoner.step(inputs[rows], puzzle_id[rows], candidates[rows])
+            for index, row in enumerate(new):
+                # Copies: a view would keep all updates of the whole batch.
+                self._read[row][states[row]] = DeductionOutput(*(part[index, -1:].clone() for part in output))
+        read = (self._read[row][state] for row, state in enumerate(states))
+        return DeductionOutput(*(torch.stack(parts) for parts in zip(*read, strict=True)))
+
+    def of_rows(self, keep: Tensor) -> None:
+        """Forget all rows but those that are kept, bool `[B]`."""
+        self._read = [read for read, stays in zip(self._read, keep.tolist(), strict=True) if stays]
