@@ -207,7 +207,7 @@ class CollectorConfig(Section):
     backend: Literal["processes", "ray"] = Field(
         "processes",
         description="what starts the workers: processes of this machine, or ray, also on others "
-        "(pip install 'latent_rl[ray]')",
+        "(pip install -c constraints.txt -e '.[ray]')",
     )
 
     @model_validator(mode="after")

@@ -101,7 +101,8 @@ def require_ray() -> None:
         from ray import is_initialized  # noqa: F401
     except ImportError:
         raise UserError(
-            "collector.backend=ray needs a package that is not installed: pip install 'latent_rl[ray]'"
+            "collector.backend=ray needs a package that is not installed: in the folder of latent_rl, "
+            "pip install -c constraints.txt -e '.[ray]'"
         ) from None
 
 

@@ -42,7 +42,9 @@ def test_settings_that_do_not_fit_are_refused(capsys) -> None:
 def test_without_the_package_it_is_said_how_to_install_it(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert "pip install 'latent_rl[ray]'" in Program(main).mistake(capsys, *RAY, "name=never", "budget.updates=4")
+    assert "pip install -c constraints.txt -e '.[ray]'" in Program(main).mistake(
+        capsys, *RAY, "name=never", "budget.updates=4"
+    )
     assert list(tmp_path.iterdir()) == []
 
 
