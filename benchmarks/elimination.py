@@ -5,10 +5,9 @@
 
 The control of every claim about a deducing network: what remains if nothing is learned. A step removes all that follows
 by hand from the candidates (in the units that the puzzle declares: what is decided in a unit goes from its other cells,
-and what has one place left in a unit stands there, until nothing changes). Then it branches, in the first of the cells
-with the fewest candidates; the symbol is drawn evenly, but that what failed tries of the puzzle went on with is less
-likely (`FailedTries`, as in `deduce`). A contradiction begins the puzzle anew. Test puzzles; no training, no network
-pass. FILES: env.options.train_file=… env.options.test_file=….
+and what has one place left in a unit stands there, until nothing changes). Then it branches, in a cell with the fewest
+candidates; cell and symbol are drawn evenly. A contradiction begins the puzzle anew. Test puzzles; no training, no
+network pass. FILES: env.options.train_file=… env.options.test_file=….
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ import torch
 from torch import Tensor
 
 from latent_rl import cli
-from latent_rl.agents import FailedTries
 from latent_rl.config import load_config
 from latent_rl.envs import CandidateConfig, Instances, Puzzle, make_candidate_dynamics
 from latent_rl.errors import UserError
@@ -79,48 +77,39 @@ class Elimination:
 def solve_by_hand(puzzle: Puzzle, instances: Instances, steps: int, seed: int = 0) -> Tensor:
     """In which step each puzzle was solved, int64 `[B]`, counted from 1 over all restarts; 0 if it was not."""
     elimination = Elimination(puzzle)
-    generator, tries = torch.Generator().manual_seed(seed), FailedTries(len(instances))
+    generator = torch.Generator().manual_seed(seed)
     dynamics = make_candidate_dynamics(puzzle, CandidateConfig(max_steps=steps), torch.device("cpu"))
     solved_in = torch.zeros(len(instances), dtype=torch.int64)
     rows = torch.arange(len(instances))
     state = dynamics.start(instances, torch.zeros_like(rows))
     for step in range(1, steps + 1):
         keep, conflict = elimination.follow(state.candidates)
-        tries.begin(state.restarts)
-        cell, symbol = draw_branch(keep, conflict, tries, generator)
+        cell, symbol = draw_branch(keep, conflict, generator)
         transition = dynamics.step(state, keep & ~conflict.view(-1, 1, 1), cell, symbol)
         solved_in[rows[transition.terminated]] = step
         going = ~transition.terminated
         if not going.any():
             break
-        tries.of_rows(going)
         rows, state = rows[going], transition.state.of_rows(going)
     return solved_in
 
 
-def draw_branch(
-    left: Tensor, conflict: Tensor, tries: FailedTries, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """The first cell with the fewest candidates, `L` where nothing is open or all is lost, and one of them.
-
-    int64 `[B]` each.
+def draw_branch(left: Tensor, conflict: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """A cell with the fewest candidates, `L` where nothing is open or all is lost, and one of them: int64 `[B]` each.
 
     Args:
         left: candidates, bool `[B, L, V]`.
         conflict: states that are given up, bool `[B]`.
-        tries: makes less likely what has failed, and is told what is taken.
-        generator: of the symbol that is drawn.
+        generator: of what is drawn, evenly.
     """
     counts = left.sum(-1)
     undecided = counts > 1
-    cell = counts.masked_fill(~undecided, left.shape[-1] + 1).argmin(-1)
-    odds = left[torch.arange(len(left)), cell].float()
-    # Where nothing is left, nothing is pinned either; but something has to be drawn.
-    odds = tries.discounted(odds.masked_fill(odds.sum(-1, keepdim=True) == 0, 1.0), cell)
-    symbol = torch.multinomial(odds, 1, generator=generator).squeeze(-1)
-    branches = undecided.any(-1) & ~conflict
-    tries.take(branches, cell, symbol)
-    return torch.where(branches, cell, counts.shape[1]), symbol
+    # Between 0 and 1: it only decides between cells with equally many candidates.
+    luck = torch.rand(counts.shape, generator=generator)
+    cell = (counts + luck).masked_fill(~undecided, torch.inf).argmin(-1)
+    weights = left[torch.arange(len(left)), cell].float()
+    symbol = torch.rand(weights.shape, generator=generator).masked_fill(weights == 0, -1.0).argmax(-1)
+    return torch.where(undecided.any(-1) & ~conflict, cell, counts.shape[1]), symbol
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

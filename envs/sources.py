@@ -191,7 +191,7 @@ class CsvFiles(Source):
 
     def _hold_out(self, count: int, kept: np.ndarray) -> np.ndarray:
         """Numbers of the rows for validation, ascending, of `count` rows of which those in `kept` are for training."""
-        wanted = default_held_out(count) if self.validation is None else self.validation
+        wanted = max(1, default_held_out(count)) if self.validation is None else self.validation
         rng = _validation_rng(self.seed)
         spare = rng.permutation(np.setdiff1d(np.arange(count), kept))
         _check_held_out(str(self.files[0]), wanted - len(spare), len(kept))

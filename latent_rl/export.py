@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from latent_rl import cli
 from latent_rl.errors import UserError
 
 if TYPE_CHECKING:
-    from latent_rl.storage import TrainedModel
+    pass
 
 EXAMPLE = """\
   python -m latent_rl.export runs/sudoku-4x4-pi-0 sudoku-4x4
@@ -53,7 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     refuse_taken(options.folder, ours)
     trained = load_model(options.checkpoint, preset=options.config, overrides=options.overrides)
     if trained.official:
-        trained = as_ours(trained)
+        from latent_rl.training import as_ours
+
+        trained = as_ours(trained, trained.config)
     elif options.overrides:
         raise UserError(
             f"{options.overrides[0]}: settings are for checkpoints of the official code; {trained.path} has its own"
@@ -83,15 +84,6 @@ def refuse_taken(folder: Path, ours: Sequence[str]) -> None:
     others = sorted(one.name for one in folder.iterdir() if one.name not in ours) if folder.is_dir() else []
     if others:
         raise UserError(f"{folder} is not empty (it holds {others[0]}): name a new folder")
-
-
-def as_ours(trained: TrainedModel) -> TrainedModel:
-    """An official model as one of ours, which says itself what its puzzles are and how it runs."""
-    from latent_rl.training import build_puzzle
-
-    digest = build_puzzle(trained.config).ids_digest
-    plain = trained.config.model_copy(update={"precision": "float32", "compile": False})
-    return replace(trained, config=plain, ids_digest=digest, official=False)
 
 
 if __name__ == "__main__":

@@ -71,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lessons = [open_lesson(Path(name), overrides, options) for name in names]
     if len({lesson.puzzle.name for lesson in lessons}) > 1:
         raise UserError(f"the models solve different puzzles: {', '.join(lesson.puzzle.name for lesson in lessons)}")
+    refuse_unlike(lessons)
     costs = costs or [lessons[0].config.env.reward.pass_cost]
     out, folders = choose_folders([lesson.trained for lesson in lessons], options.out)
     refuse_taken(folders)
@@ -81,6 +82,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         refuse_taken(folders)
         report = teach_all(lessons, costs, options, out, folders)
     cli.write_json(options.json, report)
+
+
+def refuse_unlike(lessons: Sequence[Lesson]) -> None:
+    """Raise `UserError` if the models are not measured in the same ways on as many puzzles: they are to be averaged."""
+    from latent_rl.measuring import value_head_is_trained
+
+    told = {
+        "recursion steps": [lesson.config.env.max_steps for lesson in lessons],
+        "test puzzles": [len(lesson.instances) for lesson in lessons],
+        "validation puzzles": [0 if lesson.validation is None else len(lesson.validation) for lesson in lessons],
+        "trained value heads": [int(value_head_is_trained(lesson.trained)) for lesson in lessons],
+    }
+    for what, counts in told.items():
+        if len(set(counts)) > 1:
+            raise UserError(f"the models differ in {what} ({', '.join(map(str, counts))}): they cannot be averaged")
 
 
 def refuse_taken(folders: Sequence[Path]) -> None:
@@ -107,7 +123,7 @@ def teach_all(
     console = Console(stderr=str(options.json) == "-", highlight=False)
     by_model, chosen_by, reports, policies = [], [], [], []
     for lesson, folder in zip(lessons, folders, strict=True):
-        points, validation, policy, metrics = teach_and_measure(lesson, costs, options.puzzles)
+        points, validation, policy, metrics = teach_and_measure(lesson, costs)
         by_model.append(points)
         chosen_by.append(validation)
         policies.append(policy)
@@ -159,28 +175,38 @@ def chosen_in_words(
 
 
 class Lesson(NamedTuple):
-    """A model to be taught, its configuration with changes, its puzzle, and the test puzzles that it is measured on."""
+    """A model to be taught, its configuration with changes, its puzzle, and what it is measured on.
+
+    `instances` are test puzzles; `validation` is None where there is no such split.
+    """
 
     trained: TrainedModel
     config: Config
     puzzle: Puzzle
     instances: Instances
+    validation: Instances | None
 
 
 def open_lesson(path: Path, overrides: Sequence[str], options: argparse.Namespace) -> Lesson:
     """The model in a file or run directory; UserError if there is nothing to teach it."""
     trained, config, puzzle = cli.open_model(options, overrides, checkpoint=path)
     cli.refuse_deduction(trained, "it stops when the puzzle's rule confirms the answer, and has nothing to be taught")
-    if options.steps is not None:
-        config = config.model_copy(update={"env": config.env.model_copy(update={"max_steps": options.steps})})
+    # What is learned is to stop within the steps that the model is used with, and that is what the taught model keeps.
+    env = config.env.model_copy(update={"max_steps": options.steps or config.evaluation_steps})
+    evaluation = config.evaluation.model_copy(update={"steps": None})
+    config = config.model_copy(update={"env": env, "evaluation": evaluation})
     if config.env.max_steps < 2:
         raise UserError("a model of one step has nothing to decide: give more with --steps")
     instances = cli.known_instances(cli.instances_to_test(trained, config, puzzle, options.puzzles))
-    return Lesson(trained, config, puzzle, instances)
+    validation = None
+    if puzzle.has_validation:
+        count = None if options.puzzles is None else min(options.puzzles, len(puzzle.instances("validation")))
+        validation = cli.known_instances(cli.instances_to_test(trained, config, puzzle, count, "validation"))
+    return Lesson(trained, config, puzzle, instances, validation)
 
 
 def teach_and_measure(
-    lesson: Lesson, costs: Sequence[float], puzzles: int | None
+    lesson: Lesson, costs: Sequence[float]
 ) -> tuple[list[Point], list[Point], HaltingPolicy, dict[str, Any]]:
     """Learn a policy for every price, and measure all of them and the simple rules, on test and validation puzzles.
 
@@ -189,11 +215,7 @@ def teach_and_measure(
     from latent_rl.measuring import Ledger, measure_policy, measure_rules
     from latent_rl.training import teach
 
-    trained, config, puzzle, instances = lesson
-    validation = None
-    if puzzle.has_validation:
-        count = None if puzzles is None else min(puzzles, len(puzzle.instances("validation")))
-        validation = cli.known_instances(cli.instances_to_test(trained, config, puzzle, count, "validation"))
+    trained, config, puzzle, instances, validation = lesson
     ledger = Ledger()
     ledger.watch(trained.reasoner.network)
     taught = teach(trained, puzzle, config, costs, ledger, cli.progress_bar)

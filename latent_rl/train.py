@@ -89,7 +89,7 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
     """Go on with a run until its budget is spent, measure it, and leave in the run directory what it has come to."""
     from latent_rl.reporting.metrics import training_metrics
     from latent_rl.reporting.mlflow_run import NullTracker, start_tracking
-    from latent_rl.storage import write_text
+    from latent_rl.storage import SUMMARY_FILE, write_text
     from latent_rl.training import (
         Every,
         Interruption,
@@ -120,6 +120,8 @@ def learn(run: Run, run_dir: Path, mlflow_run_id: str | None) -> Summary:
         # Only now: a store that is refused leaves nothing behind, and a run that it was to go on with as it was.
         if team.is_first:
             write_text(run_dir / "config.yaml", dump(config))
+            if run.budget_share < 1.0:  # of a run that was finished once, with a smaller budget
+                (run_dir / SUMMARY_FILE).unlink(missing_ok=True)
         if mlflow_run_id is None:
             tracker.data(run.puzzle)
         progress.say(describe(run, run_dir))

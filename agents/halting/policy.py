@@ -142,7 +142,7 @@ class LearnedHalt(HaltingRule):
 
     Args:
         policy: decides.
-        threshold: of the deterministic choice, in (0, 1).
+        threshold: of the deterministic choice, in (0, 1): what the probability would be without the policy's floor.
     """
 
     when = "the model's halting policy says so"
@@ -155,7 +155,8 @@ class LearnedHalt(HaltingRule):
         features = HaltingFeatures()
         self.in_keys = features.in_keys
         self.policy = policy
-        self._decision = TensorDictSequential(features, halting_actor(policy, threshold))
+        floored = policy.floor + (1 - 2 * policy.floor) * threshold
+        self._decision = TensorDictSequential(features, halting_actor(policy, floored))
 
     @classmethod
     def build(cls, context: RuleContext, **options: Any) -> LearnedHalt:

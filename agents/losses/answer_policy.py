@@ -148,13 +148,14 @@ class AnswerPolicyLoss(RecursionLoss):
             },
             [int(chosen.sum())],
         )
-        out = self.loss(cells)
+        out = self.loss(cells) if len(cells) else _of_no_cell(logits)
         # All are means over free cells, of which a process of a team has more or fewer than the others.
         free_count = free.sum()
         share = 1.0 if current_team().world_size == 1 else free_count / shared_count(free_count)
         found["loss_answer"] = share * (out["loss_objective"] + out["loss_entropy"])
         if self.kl:
-            divergence = self._divergence(logits, self.read(tensordict, "averaged_logits"))[free].mean()
+            divergence = self._divergence(logits, self.read(tensordict, "averaged_logits"))[free].sum()
+            divergence = divergence / free_count.clamp(min=1)
             found["loss_answer"] = found["loss_answer"] + share * self.kl * divergence
             found["averaged_kl"] = divergence.detach()
         found |= {
@@ -172,3 +173,9 @@ class AnswerPolicyLoss(RecursionLoss):
         ours, theirs = self.answers.log_probs(logits), self.answers.log_probs(averaged.detach())
         # Padding has probability 0 in both, where the difference of logarithms is no number.
         return (ours.exp() * (ours - theirs).masked_fill(ours == -torch.inf, 0.0)).sum(-1)
+
+
+def _of_no_cell(logits: Tensor) -> dict[str, Tensor]:
+    """The clipped loss of a batch in which no cell is free: 0, of the logits, so that a team waits for no gradient."""
+    nothing = 0.0 * logits.sum()
+    return dict.fromkeys(("loss_objective", "loss_entropy", "entropy", "kl_approx", "clip_fraction"), nothing)

@@ -19,10 +19,6 @@ from latent_rl.envs import PuzzleError
 from latent_rl.errors import UserError, brief, nearest
 from latent_rl.reporting.files import check_animation, check_file, check_folder, write
 
-LONGEST_LINE = 300
-LONGEST_WORD = 100
-"""Characters; beyond, a message is made shorter where a word of it is longer."""
-
 # torchrl's optional C++ extension does not load with every torch; nothing here uses it.
 warnings.filterwarnings("ignore", message=r".*Failed to import torchrl C\+\+ binaries.*")
 # torch warns of a file that it then refuses, which is told in one line of our own.

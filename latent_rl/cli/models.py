@@ -142,7 +142,9 @@ def open_model(
         raise
     check_same_puzzle(trained, config, puzzle)
     plain = _settled(config) if trained.official else config
-    accelerate(trained.reasoner, plain if compile else plain.model_copy(update={"compile": False}))
+    if not compile:
+        plain = plain.model_copy(update={"compile": False})
+    accelerate(trained.reasoner, plain, insist=False)
     return trained, config, puzzle
 
 

@@ -27,9 +27,8 @@ def add_halting_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--halt-threshold",
         type=float,
-        default=0.5,
         metavar="P",
-        help="probability at which confident and learned stop (0.5)",
+        help="probability at which confident and learned stop (default: 0.5)",
     )
     parser.add_argument(
         "--guidance", type=float, default=1.0, metavar="W", help="weight of the guided readout; 1 is the plain one"
@@ -73,11 +72,15 @@ def check_search(parser: Parser, options: argparse.Namespace) -> None:
         parser.error(f"--enough is a probability of at most 1, got {options.enough:g}")
     if named and options.trajectories is None and options.budget_passes is None:
         parser.error(f"--{named[0]} is for a search: add --trajectories or --budget-passes")
+    if "enough" in named and (options.budget_passes is None or options.choose == "rule"):
+        parser.error(
+            "--enough is for a search by --budget-passes that chooses by value or vote: nothing else asks for it"
+        )
 
 
 def check_halting(parser: Parser, options: argparse.Namespace) -> None:
     """Refuse values out of range, by the name of their option."""
-    if not 0.0 < options.halt_threshold < 1.0:
+    if options.halt_threshold is not None and not 0.0 < options.halt_threshold < 1.0:
         parser.error(f"--halt-threshold is a probability between 0 and 1, got {options.halt_threshold:g}")
     if not options.guidance >= 0.0:
         parser.error(f"--guidance is a weight of 0 or more, got {options.guidance:g}")

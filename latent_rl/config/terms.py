@@ -134,6 +134,9 @@ def _check_answers_are_sampled(config: Config) -> None:
         return
     if config.answers.group is None:
         raise UserError(f"{asking[0]} from sampled answers: set answers.group, the number drawn in each step")
+    answer = terms.get("answer")
+    if config.answers.group == 1 and answer is not None and answer.options.get("advantage", "group") == "group":
+        raise UserError("answers.group=1: a single answer is no better than the mean of its group: sample more")
     if not config.env.reward.violation_cost and not config.env.reward.solve_bonus:
         raise UserError("env.reward: without violation_cost and solve_bonus all answers are worth the same")
 

@@ -60,8 +60,6 @@ def make_plans(question: Question, budget: Sequence[str]) -> list[Plan]:
             )
         if key == DATA_SEED and question.data_seeds:
             raise UserError(f"{key}= cannot be set beside --data-seeds, which chooses it for every run")
-    if not any(override.startswith("evaluation.every_updates=") for override in everything):
-        common.insert(0, f"evaluation.points={EVALUATIONS}")
     plans = []
     for seed in range(question.seeds):
         for scheme in question.schemes:
@@ -69,7 +67,10 @@ def make_plans(question: Question, budget: Sequence[str]) -> list[Plan]:
             identity = [f"scheme={scheme}", f"seed={seed}", f"name={label}-{seed}"]
             if question.data_seeds:
                 identity.append(f"{DATA_SEED}={seed}")
-            config = load_config(question.preset, [*common, *question.own[label], *identity])
+            chosen = [*common, *question.own[label]]
+            if not any(override.startswith("evaluation.every_updates=") for override in chosen):
+                chosen.insert(0, f"evaluation.points={EVALUATIONS}")
+            config = load_config(question.preset, [*chosen, *identity])
             plans.append(Plan(label, seed, config, question.out / f"{label}-{seed}"))
     for key, values in differing_settings(plans).items():
         if any(key == shared or key.startswith(f"{shared}.") for shared in SHARED_KEYS):

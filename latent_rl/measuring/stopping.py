@@ -9,15 +9,18 @@ from latent_rl.errors import UserError
 from latent_rl.storage import TrainedModel
 
 
-def stopping_rule(name: str, trained: TrainedModel, puzzle: Puzzle, threshold: float = 0.5) -> HaltingRule:
-    """The rule of a name for a model; `threshold` is for rules that have one.
+def stopping_rule(name: str, trained: TrainedModel, puzzle: Puzzle, threshold: float | None = None) -> HaltingRule:
+    """The rule of a name for a model; `threshold`, by default 0.5, is for rules that have one.
 
     Raises:
-        UserError: if there is no such rule, or the model or its puzzle do not have what the rule reads.
+        UserError: if there is no such rule, it has no threshold, or the model or its puzzle do not have what it reads.
     """
     context = rule_context(trained.config, puzzle, trained.halting)
     try:
-        options = {"threshold": threshold} if "threshold" in check_rule(name, {}) else {}
+        has_threshold = "threshold" in check_rule(name, {})
+        if threshold is not None and not has_threshold:
+            raise UserError(f"--halt-threshold: the rule {name} has none; confident and learned have")
+        options = {"threshold": 0.5 if threshold is None else threshold} if has_threshold else {}
         return make_rule(name, context, **options)
     except OptionError as error:
         raise UserError(f"--halt: {error}") from None

@@ -10,7 +10,7 @@ from latent_rl.training.progress import Progress
 from latent_rl.training.resuming import check_settings
 from latent_rl.training.run import Run, assemble
 from latent_rl.training.speed import exactly
-from latent_rl.training.teaching import save_taught, teach
+from latent_rl.training.teaching import as_ours, save_taught, teach
 from latent_rl.training.team import join, one_after_the_other
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
 
@@ -27,6 +27,7 @@ __all__ = [
     "Run",
     "Throughput",
     "accelerate",
+    "as_ours",
     "assemble",
     "build_deduction",
     "build_puzzle",

@@ -76,8 +76,9 @@ def _finite(values: Iterable[Tensor]) -> bool:
 
 def _diverged(run: Run) -> UserError:
     return UserError(
-        f"training diverged: at update {run.learner.updates} gradients or weights are not finite; what was saved "
-        f"before stays, and goes on with smaller steps: --resume … optimizer.lr={run.config.optimizer.lr / 10:g}"
+        f"training diverged: at update {run.learner.updates} gradients or weights are not finite; begin "
+        f"again with smaller steps (optimizer.lr={run.config.optimizer.lr / 10:g}), or go on so from what was saved "
+        "before, if anything was: --resume …"
     )
 
 

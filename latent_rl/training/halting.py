@@ -154,6 +154,7 @@ class ConcurrentHalting:
         self.team = team
         self.learner, self.rule, self.steps, self.max_steps = learner, rule, steps, max_steps
         self._seen: list[TensorDictBase] = []
+        self._told: dict[str, Tensor] = {}
 
     @property
     def policy(self) -> HaltingPolicy:
@@ -161,16 +162,18 @@ class ConcurrentHalting:
         return self.learner.policy
 
     def learn(self, batch: TensorDictBase) -> dict[str, Tensor]:
-        """Take in collected steps `[num_envs, T]`; returns metrics when it has learned."""
+        """Take in collected steps `[num_envs, T]`; returns the metrics of the last time that it has learned."""
         seen = self.team.gather_steps(batch.select(*self.KEYS))
         self._seen.extend(seen.unbind(1))
         if len(self._seen) <= self.steps:
-            return {}
+            return self._told
         steps = torch.stack(self._seen, dim=1)
         # The last step's choice has not shown its consequence yet: it begins the next phase.
         self._seen = self._seen[-1:]
         found = self.learner.learn(decisions_of_steps(steps, self.max_steps))
-        return {f"halting_{name}": value for name, value in found.items()}
+        # Charts read every so many updates, of which none need be one in which it learns.
+        self._told = {f"halting_{name}": value for name, value in found.items()}
+        return self._told
 
     def state_dict(self) -> dict[str, Any]:
         """The learner's state and the steps that it has not learned from yet."""

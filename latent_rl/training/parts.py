@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from functools import partial
 
@@ -43,6 +44,8 @@ from latent_rl.envs import (
 from latent_rl.errors import UserError
 from latent_rl.training.team import local_rank, processes_here, world_size
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
+
+logger = logging.getLogger(__name__)
 
 
 def choose_device(name: str) -> torch.device:
@@ -125,8 +128,14 @@ def _declared(puzzle: Puzzle, possible: Tensor) -> dict[str, tuple]:
     }
 
 
-def accelerate(reasoner: RecursiveReasoner, config: Config) -> None:
+def accelerate(reasoner: RecursiveReasoner, config: Config, *, insist: bool = True) -> None:
     """Apply the switches that change speed, not meaning: precision and compilation.
+
+    Args:
+        reasoner: is changed.
+        config: says how.
+        insist: a network that cannot be compiled here ends in an error when it is first used; otherwise it goes on
+            without, and warns. A model that was compiled where it was trained need not be where it is used.
 
     Raises:
         UserError: if they are `auto`, which only the start of a training settles.
@@ -139,7 +148,27 @@ def accelerate(reasoner: RecursiveReasoner, config: Config) -> None:
     if config.compile:
         # The forward is compiled, not the module: hooks stay outside of the graph, so the ledger counts every call,
         # and the names of the weights stay as they are.
-        reasoner.network.forward = torch.compile(reasoner.network.forward)
+        plain = reasoner.network.forward
+        compiled = torch.compile(plain)
+        reasoner.network.forward = compiled if insist else _compiled_or_plain(reasoner, compiled, plain)
+
+
+def _compiled_or_plain(
+    reasoner: RecursiveReasoner, compiled: Callable[..., Tensor], plain: Callable[..., Tensor]
+) -> Callable[..., Tensor]:
+    """What tries the compiled forward of a network first, and if that fails replaces it with the plain one."""
+
+    def forward(*arguments: Tensor) -> Tensor:
+        try:
+            return compiled(*arguments)
+        except RuntimeError as error:
+            found = plain(*arguments)  # what is wrong with more than the compiler fails here, too
+            reason = str(error).strip().splitlines()[0][:200]
+            logger.warning("the network cannot be compiled here (%s): goes on without", reason)
+            reasoner.network.forward = plain
+            return found
+
+    return forward
 
 
 def build_halting_policy(config: Config, reasoner: RecursiveReasoner) -> HaltingPolicy:

@@ -178,7 +178,9 @@ def assemble(config: Config, init: Path | None = None, team: Team = ALONE) -> Ru
     device = choose_device(config.device)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    settled, notes = team.of_first(settle(share, puzzle, device) if team.is_first else None)
+        # Training alone: factors of float32 products are rounded to TF32. What is measured is so in float32: `exactly`.
+        torch.set_float32_matmul_precision("high")
+    settled, notes = team.of_first(settle(share, puzzle, device, team.world_size) if team.is_first else None)
     speed = {"precision": settled.precision, "compile": settled.compile}
     config, share = config.model_copy(update=speed), share.model_copy(update=speed)
     _check_workers(config, device, team)
@@ -215,9 +217,6 @@ def assemble(config: Config, init: Path | None = None, team: Team = ALONE) -> Ru
     ledger = Ledger()
     for one in (reasoner, learner.averaged_reasoner):
         accelerate(one, config)
-    if device.type == "cuda":
-        # Training alone: factors of float32 products are rounded to TF32. What is measured is so in float32: `exactly`.
-        torch.set_float32_matmul_precision("high")
     if config.compile or device.type != "cpu":
         # Before it is counted, and before a clock runs.
         warm_up(reasoner, share)

@@ -41,15 +41,16 @@ LONG_SECONDS = 600.0
 AUTO = "auto"
 
 
-def settle(config: Config, puzzle: Puzzle, device: torch.device) -> tuple[Config, list[str]]:
+def settle(config: Config, puzzle: Puzzle, device: torch.device, processes: int = 1) -> tuple[Config, list[str]]:
     """A configuration in which `precision` and `compile` are no longer `auto`, and lines that say why.
 
     Measuring leaves torch's random numbers as they were.
 
     Args:
-        config: of the run.
+        config: of the run, with the rows of one process.
         puzzle: says how large a batch is.
         device: where it will run.
+        processes: how many train together, each with as many rows.
     """
     if AUTO not in (config.precision, config.compile):
         return config, []
@@ -70,7 +71,7 @@ def settle(config: Config, puzzle: Puzzle, device: torch.device) -> tuple[Config
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         compiles = (config.compile,)
         if config.compile == AUTO:
-            compiles = (False, True) if _is_long(config, took(precisions[0], False)) else (False,)
+            compiles = (False, True) if _is_long(config, took(precisions[0], False), processes) else (False,)
         found = {choice: took(*choice) for choice in product(precisions, compiles)}
     _write(file, known)
     ran = {choice: milliseconds for choice, milliseconds in found.items() if milliseconds is not None}
@@ -155,11 +156,11 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _is_long(config: Config, milliseconds: float | None) -> bool:
+def _is_long(config: Config, milliseconds: float | None, processes: int) -> bool:
     """Whether a training is long enough to try to compile, by the time of an update."""
     budget, network = config.budget, config.network
     step = network.inner_updates if config.env.state == "candidates" else network.cycles * (network.inner_updates + 1)
-    passes = config.collector.num_envs * step
+    passes = processes * config.collector.num_envs * step
     limits = (
         budget.seconds,
         budget.updates and budget.updates * (milliseconds or 0.0) / 1e3,
@@ -184,6 +185,7 @@ def _file(config: Config, puzzle: Puzzle, device: torch.device) -> Path:
         "state": config.env.state,
         "puzzle": [puzzle.vocab_size, puzzle.seq_len],
         "rows": config.collector.num_envs,
+        "products": torch.get_float32_matmul_precision(),
     }
     digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
     return cache_folder(config.env.options.get("cache_dir")) / f"speed-{digest}.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from latent_rl.envs import Puzzle
 from latent_rl.measuring import Ledger
 from latent_rl.storage import TrainedModel, save_model, write_text
 from latent_rl.training.halting import learn_to_halt, store_steps
+from latent_rl.training.parts import build_puzzle
 
 ProgressBar = Callable[[str, int], AbstractContextManager[Callable[[int], object]]]
 """Given what is done and how much of it, opens a bar and gives the function that moves it on."""
@@ -58,6 +60,15 @@ def teach(
     return Taught(policies, metrics)
 
 
+def as_ours(trained: TrainedModel, config: Config) -> TrainedModel:
+    """An official model as one of ours, which says itself what its puzzles are and how it runs: as `config` does.
+
+    What of that no training of ours has settled, precision and compilation, is plain.
+    """
+    plain = config.model_copy(update={"precision": "float32", "compile": False})
+    return replace(trained, config=plain, ids_digest=build_puzzle(config).ids_digest, official=False)
+
+
 def save_taught(run_dir: Path, trained: TrainedModel, config: Config, pass_cost: float, policy: HaltingPolicy) -> None:
     """Make a run directory of the model that from now on stops by a policy, learned at a price `pass_cost`."""
     reward = config.env.reward.model_copy(update={"pass_cost": pass_cost})
@@ -68,6 +79,9 @@ def save_taught(run_dir: Path, trained: TrainedModel, config: Config, pass_cost:
             "halting": config.halting.model_copy(update={"rule": "learned", "options": {}}),
         }
     )
+    if trained.official:
+        trained = as_ours(trained, kept)
+        kept = trained.config
     # The model last: with it, the directory is whole.
     write_text(run_dir / "config.yaml", dump(kept))
     save_model(run_dir / "checkpoint", trained.reasoner, kept, trained.updates, trained.ids_digest, policy)

@@ -284,6 +284,19 @@ def test_the_divergence_from_the_averaged_policy() -> None:
     )
 
 
+def test_a_batch_without_a_free_cell_teaches_nothing_and_breaks_nothing() -> None:
+    """Puzzles may come full; a process of a team may have no others, and its gradients are waited for."""
+    policy = AnswerPolicy(blanks, group=4)
+    logits = torch.randn(2, 2, TOKENS).requires_grad_()
+    batch = judged(logits, torch.full((2, 2), 3), lambda answers: torch.zeros(len(answers)), policy)
+    batch["averaged_logits"] = torch.randn(2, 2, TOKENS)
+    loss = AnswerPolicyLoss(reasoner(2), policy, kl=2.0)
+    out = loss(batch)
+    assert set(loss.out_keys) == set(out.keys()) and all(value.isfinite() for value in out.values())
+    out["loss_answer"].backward()
+    assert out["loss_answer"] == 0.0 and not logits.grad.any()
+
+
 def test_what_the_critic_explains() -> None:
     policy = AnswerPolicy(blanks, group=8)
     inputs = torch.full((2, 1), BLANK)

@@ -282,3 +282,13 @@ def test_what_files_say_of_puzzles_follows_the_rows_into_their_splits(tmp_path):
         assert labels["source"] == [f"of {question}" for question in written] and len(written) == count
         known = questions[6:] if split == "test" else questions[:6]
         assert labels["rating"] == [str(known.index(question)) for question in written]
+
+
+def test_of_few_rows_one_is_held_out_by_default(tmp_path):
+    questions = ["a.", ".a", "b.", ".b", "..", "ab"]
+    for name, rows in (("train.csv", questions[:4]), ("test.csv", questions[4:])):
+        write_csv(tmp_path / name, [("x", question, "ab", 0) for question in rows])
+    tokens = {"question_tokens": {".": 1, "a": 2, "b": 3}, "answer_tokens": {"a": 2, "b": 3}}
+    files = (tmp_path / "train.csv", tmp_path / "test.csv")
+    source = CsvFiles(*files, train=None, test=None, validation=None, puzzle_name="pair", cell_count=2, **tokens)
+    assert source.has_validation and len(source.instances("validation")) == 1 and len(source.instances("train")) == 3

@@ -198,6 +198,13 @@ def test_every_seed_has_puzzles_of_its_own_on_request() -> None:
     assert set(seeds(False).values()) == {None}
 
 
+def test_how_one_scheme_is_measured_says_nothing_of_the_others() -> None:
+    own = {"dis": ["evaluation.every_updates=7"], "pi": []}
+    question = Question("sudoku-4x4", ["dis", "pi"], 1, False, "solved", 0.9, [], own, Path("c"), "")
+    dis, pi = (plan.config.evaluation for plan in make_plans(question, []))
+    assert (dis.points, dis.every_updates) == (None, 7) and pi.points == 30
+
+
 def test_a_folder_of_other_settings_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ("--schemes", "pi", "--seeds", "1", "--budget-passes", "50", "--out", "c")
     run(*arguments)

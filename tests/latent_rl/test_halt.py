@@ -77,6 +77,38 @@ def test_an_official_checkpoint_can_be_taught(capsys, tmp_path) -> None:
     assert not model.official and model.halting is not None and model.config.env.max_steps == 6
 
 
+def test_what_is_left_of_an_official_checkpoint_is_measured_as_its_last_line_says(capsys, tmp_path) -> None:
+    """Its preset's `auto`, which no training has settled, does not go with it."""
+    out = tmp_path / "taught"
+    named = arguments("dis_att", "precision=auto", "compile=auto")
+    teach(*named, "--out", out, *SMALL)
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("measure it"))
+    measure_again(*line.partition("latent_rl.evaluate ")[2].split(), "--device", "cpu")
+    assert "learned" in capsys.readouterr().out
+    assert load_model(out).config.precision == "float32"
+
+
+def test_it_is_taught_for_the_steps_that_it_is_used_with(capsys, tmp_path, cache) -> None:
+    longer = tmp_path / "longer"
+    save_untrained(longer, tiny_config(cache, "evaluation.steps=5"))
+    teach(longer, "--out", tmp_path / "taught", "--pass-costs", 0.5, "--json", "-", "--device", "cpu", *SMALL)
+    points = json.loads(capsys.readouterr().out)["points"]
+    assert [point["setting"] for point in points if point["rule"] == "never"] == [1, 2, 3, 4, 5]
+    assert load_model(tmp_path / "taught").config.evaluation_steps == 5
+    teach(longer, "--out", tmp_path / "short", "--steps", 2, "--device", "cpu", *SMALL)
+    assert load_model(tmp_path / "short").config.evaluation_steps == 2
+
+
+def test_models_that_cannot_be_averaged_are_refused_before_anything_is_taught(capsys, run_dir, tmp_path, cache) -> None:
+    for name, settings in {"longer": ["env.max_steps=4"], "headless": ["loss.terms.solved=null"]}.items():
+        save_untrained(tmp_path / name, tiny_config(cache, "loss.terms.solved.weight=0.5", *settings))
+    both = [run_dir, tmp_path / "longer", "--out", tmp_path / "both", *SMALL]
+    assert "the models differ in recursion steps (3, 4): they cannot be averaged" in teach.mistake(capsys, *both)
+    both[1] = tmp_path / "headless"
+    assert "differ in trained value heads (1, 0)" in teach.mistake(capsys, *both)
+    assert not (tmp_path / "both").exists()
+
+
 class Forced(LearnedHalt):
     """A policy that is sure of one choice whatever it sees."""
 

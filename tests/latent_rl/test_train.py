@@ -194,6 +194,12 @@ def test_a_signal_stops_after_the_update_and_the_run_goes_on(monkeypatch: pytest
     main(["--resume", "runs/stopped"])
     assert json.loads(Path("runs/stopped/summary.json").read_text())["updates"] == 9
 
+    # A finished run that goes on is not finished any more: what it had come to must not pass for what it comes to.
+    monkeypatch.setattr(Learner, "step", lambda *_: os.kill(os.getpid(), signal.SIGINT) or step(*_))
+    with pytest.raises(KeyboardInterrupt):
+        main(["--resume", "runs/stopped", "budget.updates=20"])
+    assert not Path("runs/stopped/summary.json").exists()
+
 
 def test_a_compiled_network_learns_the_same_and_is_counted_the_same() -> None:
     overrides = [*TINY, "network.mixer=mlp", "network.positions=none", "budget.updates=3"]

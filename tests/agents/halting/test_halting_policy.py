@@ -67,6 +67,10 @@ def test_a_learned_rule_samples_in_training_and_thresholds_in_evaluation():
         assert LearnedHalt(policy)(many)["halt"].float().mean() == pytest.approx(0.54, abs=0.05)
     with set_exploration_type(ExplorationType.DETERMINISTIC):
         assert LearnedHalt(policy)(many)["halt"].all() and not LearnedHalt(policy, threshold=0.6)(many)["halt"].any()
+        # The threshold is of what the probability would be without the floor: all of (0, 1) can be reached.
+        torch.nn.init.constant_(policy.actor[-1].bias, 5.0)  # 0.993
+        assert LearnedHalt(policy, threshold=0.99)(many)["halt"].all()
+        assert not LearnedHalt(policy, threshold=0.995)(many)["halt"].any()
         assert LearnedHalt(policy)(many)["halt"].dtype == torch.int64
 
 

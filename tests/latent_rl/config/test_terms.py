@@ -192,3 +192,9 @@ def test_a_model_file_of_an_earlier_version_loads(tmp_path: Path) -> None:
     torch.save(content, file)
     trained = load_model(tmp_path / "run")
     assert not value_head_is_trained(trained) and not has_continue_value(trained)
+
+
+def test_a_group_of_one_answer_teaches_nothing_unless_a_critic_expects_something() -> None:
+    with pytest.raises(UserError, match="answers.group=1: a single answer is no better than the mean of its group"):
+        load_config("sudoku-4x4", ["scheme=grpo", "answers.group=1"])
+    load_config("sudoku-4x4", ["scheme=grpo", "answers.group=1", "loss.terms.answer.advantage=critic"])

@@ -59,8 +59,9 @@ def probability_of_halt(price: float, phases: int = 25) -> float:
     env = LatentRecursionTorchEnv(LatentRecursionVectorEnv(Backwards(), num_envs=ROWS, config=config))
     env.set_seed(0)
     collector = Collector(env, Chance(policy), frames_per_batch=ROWS, total_frames=ROWS * 32 * phases)
-    for batch in collector:
-        halting.learn(batch)
+    told = [halting.learn(batch) for batch in collector]
+    # It learns every 32 steps; whoever asks in between is told of the last time.
+    assert told[0] == {} and told[32] is told[40] is told[63] and "halting_entropy" in told[40]
     collector.shutdown()
     return float(policy.probability(torch.zeros(1, WIDTH + READINGS)))
 

@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from programs import Program
 from small_runs import SMALL, same_weights, small_run, weights
+from tiny_models import save_untrained, tiny_config
 
+from latent_rl import evaluate
 from latent_rl.config import Config, load_config
 from latent_rl.envs import puzzle_from_id, register_puzzle, registered_ids
 from latent_rl.errors import UserError
@@ -83,6 +86,15 @@ def test_a_short_training_is_not_compiled(took: dict) -> None:
     assert settled("compile=auto", "budget.updates=100")[0] == ("float32", False)
 
 
+def test_passes_of_a_budget_are_those_of_all_processes() -> None:
+    config = load_config("sudoku-4x4", [*SMALL, "budget.seconds=null", "budget.passes=100_000"])
+    a_step = config.collector.num_envs * config.network.cycles * (config.network.inner_updates + 1)
+    milliseconds = 1e3 * speed.LONG_SECONDS / (100_000 / a_step)
+    assert speed._is_long(config, 1.01 * milliseconds, processes=1)
+    assert not speed._is_long(config, 1.01 * milliseconds, processes=2)
+    assert speed._is_long(config, 2.02 * milliseconds, processes=2)
+
+
 @pytest.mark.parametrize("asked", ["compile=auto", "precision=auto"])
 def test_what_does_not_run_here_is_done_without_in_one_line(took: dict, asked: str) -> None:
     took |= {("bfloat16", False): RuntimeError("no bfloat16"), ("float32", True): RuntimeError("no C++ compiler")}
@@ -151,18 +163,32 @@ def test_measuring_and_warming_up_touch_nothing_that_training_sees() -> None:
     assert all(torch.equal(value, plain.reasoner.state_dict()[name]) for name, value in before.items())
 
 
+def no_compiler(function: object) -> object:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("No working C++ compiler found\nand much more")
+
+    return fail
+
+
 def test_without_a_compiler_a_compiled_training_ends_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_compiler(function: object) -> object:
-        def fail(*arguments: object) -> None:
-            raise RuntimeError("No working C++ compiler found\nand much more")
-
-        return fail
-
     monkeypatch.setattr(torch, "compile", no_compiler)
     with pytest.raises(
         UserError, match=r"^compile=true: the network cannot be compiled here \(No working C\+\+ [^\n]*$"
     ):
         assemble(load_config("sudoku-4x4", [*SMALL, "compile=true"]))
+
+
+def test_a_trained_model_goes_on_without_a_compiler(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A model that was compiled where it was trained is measured where there is none."""
+    save_untrained(tmp_path / "run", tiny_config(tmp_path / "cache", "compile=true"))
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    measure = Program(evaluate.main)
+    for named in ((), ("compile=true",)):
+        measure(tmp_path / "run", "--device", "cpu", *named)
+    reason = "the network cannot be compiled here (No working C++ compiler found): goes on without"
+    assert caplog.text.count(reason) == 2
 
 
 def test_a_trained_model_is_told_which(took: dict) -> None:
