@@ -1,26 +1,23 @@
-"""Checkpoints: what a run needs to go on, and what anybody needs to use the model. Loading never executes code.
+"""Trained models: saved, found and loaded, ours and the official code's. Loading never executes code.
 
 A run directory's `checkpoint/` holds two files, each replaced atomically and each complete in itself:
 `model.pt` (averaged weights and configuration: all that evaluating or solving needs) and `training.pt` (weights,
-averaged weights, optimizer, environment, random states, ledger and configuration: all that resuming needs).
+averaged weights, optimizer, environment, random states, ledger and configuration: all that resuming needs), which is
+that of `training_state.py`.
 """
 
 from __future__ import annotations
 
-import errno
 import math
 import os
-import pickle
 import re
-import warnings
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 from torch import Tensor, nn
 
 from latent_rl.agents import (
@@ -35,14 +32,11 @@ from latent_rl.agents import (
 )
 from latent_rl.config import Config, validate_saved
 from latent_rl.errors import UserError
-from latent_rl.storage.exported import FORMAT, WEIGHTS_FILE, read_export
-from latent_rl.storage.files import replacing
+from latent_rl.storage.exported import FORMAT, WEIGHTS_FILE
 from latent_rl.storage.official import is_official, official_model, official_weights
+from latent_rl.storage.torch_files import is_format, load_file, one_line, save_file
 
 MODEL_FILE = "model.pt"
-TRAINING_FILE = "training.pt"
-TRAINING_FORMAT = 2
-"""Of `training.pt`; 1 was version 0.1.0."""
 
 SHAPING = (
     "width", "layers", "expansion", "multiple_of", "mixer", "peer_attention", "positions", "kernel", "puzzle_positions",
@@ -92,7 +86,7 @@ def save_model(
     """
     path = folder / MODEL_FILE
     shape = {} if halting is None else {"width": halting.width, "hidden": halting.hidden, "floor": halting.floor}
-    _save(
+    save_file(
         path,
         {
             "format": FORMAT,
@@ -127,28 +121,28 @@ def load_model(
             official one is unknown or does not fit.
     """
     file = find_model(Path(path))
-    content = _load(file, "cpu")
+    content = load_file(file, "cpu")
     if is_official(content):
         _refuse_infinite(file, content)
         reasoner, config = official_model(file, content, preset, overrides)
         return TrainedModel(reasoner.to(device).eval(), config, 0, file, official=True)
     if preset is not None:
         raise UserError(f"{file} knows its puzzle; --config is for checkpoints of the official code")
-    if not _is_format(content, FORMAT):
+    if not is_format(content, FORMAT):
         raise UserError(f"{file} was written by another version of latent_rl, or is no model")
     try:
         config = validate_saved(content["config"])
         if ":" not in config.halting.rule:  # the module of a rule of somebody else's may not be at hand
             check_rule(config.halting.rule, config.halting.options)
         reasoner = _reasoner(content["reasoner"], content["weights"], config)
-        updates = _COUNT.validate_python(content["updates"])
-        digest = _TEXT.validate_python(content.get("ids_digest", ""))
+        updates = TypeAdapter(Annotated[int, Field(ge=0, lt=2**53, strict=True)]).validate_python(content["updates"])
+        digest = TypeAdapter(str).validate_python(content.get("ids_digest", ""))
         halting = None if content.get("halting") is None else _halting(reasoner, **content["halting"])
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
     except Exception as error:
         # Whatever values that another hand has put there make of the code that meets them.
-        raise UserError(f"{file} is no checkpoint of this version of latent_rl: {_one_line(error)}") from None
+        raise UserError(f"{file} is no checkpoint of this version of latent_rl: {one_line(error)}") from None
     if halting is not None:
         halting.to(device).eval()
     return TrainedModel(reasoner.to(device).eval(), config, updates, file, ids_digest=digest, halting=halting)
@@ -218,7 +212,7 @@ def load_weights(reasoner: RecursiveReasoner, path: Path) -> Config | None:
             setting that differs, or the first tensor that does not fit, with both shapes.
     """
     file = find_model(Path(path))
-    content, config = _load(file, "cpu"), None
+    content, config = load_file(file, "cpu"), None
     if is_official(content):
         _refuse_infinite(file, content)
         weights = official_weights(content)
@@ -254,11 +248,6 @@ def _refuse_infinite(file: Path | None, weights: Mapping[str, Tensor]) -> None:
             raise UserError(f"{f'{file}: ' if file else ''}tensor {name[:100]!r} holds values that are not finite")
 
 
-def _is_format(content: Mapping[str, Any], number: int) -> bool:
-    found = content.get("format")
-    return type(found) is int and found == number
-
-
 def _shape(shape: tuple[int, ...] | None) -> str:
     return "missing" if shape is None else f"of shape {shape}"
 
@@ -275,187 +264,3 @@ def find_model(path: Path) -> Path:
     except OSError as error:
         raise UserError(f"checkpoint {str(path)[:100]} cannot be read: {error.strerror}") from None
     raise UserError(f"checkpoint {path} does not exist")
-
-
-def save_training(folder: Path, state: dict[str, Any]) -> None:
-    """Write `training.pt`, with the random states of this moment added.
-
-    Raises:
-        UserError: if it cannot be written; what was there before stays.
-    """
-    _save(folder / TRAINING_FILE, {"format": TRAINING_FORMAT, **state, "random": random_states()})
-
-
-def load_training(folder: Path, device: torch.device | str) -> dict[str, Any]:
-    """The state that `save_training` wrote; random states are in it under `random`, not yet applied.
-
-    Raises:
-        UserError: if there is none, or the file is damaged, of another version, or does not hold what it should.
-    """
-    content = _checked(folder, device)
-    try:
-        _Progress.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise UserError(f"{folder / TRAINING_FILE} was changed by another hand: {where}: {first['msg']}") from None
-    return content
-
-
-def saved_settings(folder: Path) -> dict[str, Any] | None:
-    """The configuration that `training.pt` keeps; None in one of an earlier version. Tensors are not read.
-
-    Raises:
-        UserError: as `load_training`.
-    """
-    settings = _checked(folder, "cpu", mmap=True).get("config")
-    if settings is not None and not isinstance(settings, dict):
-        raise UserError(f"{folder / TRAINING_FILE} was changed by another hand: config is no mapping")
-    return settings
-
-
-def _checked(folder: Path, device: torch.device | str, mmap: bool = False) -> dict[str, Any]:
-    file = folder / TRAINING_FILE
-    if not file.is_file():
-        raise UserError(f"{folder.parent} holds nothing to resume ({file.name} is missing in {folder.name}/)")
-    content = _load(file, device, mmap=mmap)
-    if _is_format(content, 1):
-        return _from_format_1(content)
-    if not _is_format(content, TRAINING_FORMAT):
-        raise UserError(f"{file} was written by another version of latent_rl")
-    return content
-
-
-_Count = Annotated[int, Field(ge=0, lt=2**53, strict=True)]
-_COUNT, _TEXT = TypeAdapter(_Count), TypeAdapter(str)
-
-
-class _Section(BaseModel):
-    """What is read of a section before the parts of the run take over; they check the rest themselves."""
-
-    model_config = ConfigDict(strict=True, extra="ignore")
-
-
-class _Learner(_Section):
-    updates: _Count
-
-
-class _Collection(_Section):
-    finished_puzzles: _Count
-
-
-class _Clock(_Section):
-    seconds: float = Field(ge=0.0, allow_inf_nan=False)
-
-
-class _Ledger(_Section):
-    forward: dict[str, _Count]
-    backward: dict[str, _Count]
-
-
-class _Progress(_Section):
-    """The plain numbers of `training.pt`, on which it depends when training ends."""
-
-    puzzle: str
-    ids_digest: str = ""
-    mlflow_run_id: str | None
-    learner: _Learner
-    collection: _Collection
-    clock: _Clock
-    ledger: _Ledger
-
-
-def _from_format_1(content: dict[str, Any]) -> dict[str, Any]:
-    """What version 0.1.0 saved, with its single values gathered into the states of the parts that keep them today."""
-    return {
-        **content,
-        "collection": {name: content.get(name) for name in ("environment", "finished_puzzles")},
-        "clock": {"seconds": content.get("train_seconds")},
-        "history": {"milestones": content.get("history")},
-        "halting": content.get("halting") or {},
-    }
-
-
-def random_states() -> dict[str, Any]:
-    """The state of every random generator that training draws from, as tensors.
-
-    Python's and NumPy's global ones are not among them: nothing of ours draws from them or seeds them.
-    """
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-
-
-def restore_random_states(states: dict[str, Any]) -> None:
-    """Apply what `random_states` returned.
-
-    Raises:
-        TypeError: if it was something else.
-    """
-    torch.set_rng_state(states["torch"].cpu())
-    if not isinstance(states["cuda"], list) or not all(isinstance(state, Tensor) for state in states["cuda"]):
-        raise TypeError("random states of devices that are no tensors")
-    # There may be fewer devices here, or more, than where the run was saved.
-    for device, state in zip(range(torch.cuda.device_count()), states["cuda"], strict=False):
-        torch.cuda.set_rng_state(state.cpu(), device)
-
-
-def _save(path: Path, content: dict[str, Any]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            try:
-                torch.save(content, file)
-            except RuntimeError as error:
-                # What torch makes of a file that does not take what is written, which it knows the reason of.
-                known = isinstance(error.__context__, OSError)
-                raise error.__context__ if known else OSError(errno.EIO, _one_line(error)) from None
-    except OSError as error:
-        raise UserError(f"cannot write the checkpoint {path}: {error.strerror}") from None
-
-
-def _load(file: Path, device: torch.device | str, mmap: bool = False) -> dict[str, Any]:
-    if file.suffix == ".safetensors":
-        return read_export(file)
-    try:
-        _check_sums(file)
-        with warnings.catch_warnings():
-            # About kinds of pickles that other programs write: they are refused in any case.
-            warnings.simplefilter("ignore")
-            content = torch.load(file, map_location=device, weights_only=True, mmap=mmap or None)
-    except FileNotFoundError:
-        raise UserError(f"checkpoint {file} does not exist") from None
-    except PermissionError as error:
-        raise UserError(f"checkpoint {file} cannot be read: {error.strerror}") from None
-    except pickle.UnpicklingError:
-        # Not in torch's own words: they explain how to have the file execute code.
-        found = "it holds something else than plain values and tensors"
-        raise UserError(f"checkpoint {file} is damaged, truncated or not a checkpoint: {found}") from None
-    except Exception as error:
-        # torch.load raises whatever its zip reader or unpickler meets: RuntimeError, EOFError, BadZipFile, ...
-        # Of a file that is no archive at all, the unpickler says no more than the byte that it has no use for.
-        reason = "it is no file of torch" if isinstance(error, LookupError) else _one_line(error)
-        raise UserError(f"checkpoint {file} is damaged, truncated or not a checkpoint: {reason}") from None
-    if not isinstance(content, dict):
-        raise UserError(f"checkpoint {file} is not a checkpoint of latent_rl")
-    return content
-
-
-def _check_sums(file: Path) -> None:
-    """Compare an archive's contents with their check sums, which torch does not look at; its old format has none."""
-    with open(file, "rb") as opened:
-        if opened.read(4) != b"PK\x03\x04":
-            return
-        with zipfile.ZipFile(opened) as archive:
-            stored = sum(entry.file_size for entry in archive.infolist())
-            if stored > os.fstat(opened.fileno()).st_size:
-                # torch compresses nothing: this would only take time and memory.
-                raise zipfile.BadZipFile("its contents are larger than itself")
-            if (damaged := archive.testzip()) is not None:
-                raise zipfile.BadZipFile(f"the check sum of {damaged} is wrong")
-
-
-def _one_line(error: Exception) -> str:
-    text = "".join(letter for letter in " ".join(str(error).split()) if letter.isprintable())
-    return text[:200] or type(error).__name__

@@ -74,7 +74,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch, which: Callable[[int], bool]) -> 
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         save(content, file)
 
-    monkeypatch.setattr("latent_rl.storage.checkpoint.torch.save", failing)
+    monkeypatch.setattr("latent_rl.storage.torch_files.torch.save", failing)
 
 
 def test_a_checkpoint_that_does_not_fit_in_the_middle_is_a_warning(monkeypatch, capsys) -> None:

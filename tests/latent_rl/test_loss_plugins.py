@@ -14,8 +14,7 @@ from latent_rl.agents import LOSSES
 from latent_rl.config import load_config
 from latent_rl.envs import register_puzzle, registered_ids
 from latent_rl.errors import UserError
-from latent_rl.storage import load_model
-from latent_rl.storage.checkpoint import load_training
+from latent_rl.storage import load_model, load_training
 from latent_rl.train import main
 from latent_rl.training import assemble
 

@@ -16,7 +16,7 @@ from programs import Program
 from latent_rl import evaluate
 from latent_rl.config.loading import load_config
 from latent_rl.envs import register_puzzle, registered_ids
-from latent_rl.storage.checkpoint import load_model, load_training
+from latent_rl.storage import load_model, load_training
 from latent_rl.train import main
 from latent_rl.training import assemble
 from latent_rl.training.learner import Learner

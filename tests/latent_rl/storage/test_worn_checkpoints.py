@@ -21,7 +21,7 @@ from tiny_models import save_untrained, tiny_config
 from latent_rl import evaluate, halt
 from latent_rl.errors import UserError
 from latent_rl.storage import load_model, load_training
-from latent_rl.storage.checkpoint import random_states, restore_random_states
+from latent_rl.storage.training_state import random_states, restore_random_states
 from latent_rl.train import main
 
 OLD = Path(__file__).parents[2] / "data" / "run-0.1.0" / "checkpoint"
