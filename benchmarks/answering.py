@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cli.add_model_arguments(parser)
     cli.add_test_arguments(parser)
     parser.add_argument("--halt", default="confident", metavar="RULE", help="as of `evaluate` (default: %(default)s)")
-    parser.add_argument("--halt-threshold", type=float, default=0.5, metavar="P", help="(default: %(default)s)")
+    parser.add_argument("--halt-threshold", type=float, metavar="P", help="as of `evaluate` (default: 0.5)")
     parser.add_argument("--turns", type=int, default=5, help="turns of each (default: %(default)s)")
     options = parser.parse_args(arguments)
     cli.check_counts(parser, options)

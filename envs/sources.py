@@ -134,7 +134,8 @@ class CsvFiles(Source):
         prove: a part of the puzzle's rule that takes long, of inputs int64 `[N, L]` and the file's name: the first row
             that breaks it and how it does, or None. It is asked last, and of the rows that were drawn.
         validation: how many rows of `train_file` are held out for validation: rows that were not drawn for training,
-            and where these do not suffice, rows that were; None for 1,000, but at most a tenth of the file.
+            and where these do not suffice, rows that were; None for 1,000, but at most a tenth of the file, and one at
+            least.
         seed: of drawing.
         reading: how to read both, see `read_csv`.
     """
@@ -210,7 +211,8 @@ def _validation_rng(seed: int) -> np.random.Generator:
 def _check_held_out(where: str, held_out: int, train: int) -> None:
     if held_out >= train:
         raise PuzzleError(
-            f"{where}: validation holds out {held_out} of {train} training puzzles and leaves none; lower validation"
+            f"{where}: validation holds out {held_out} of {train} training puzzles and leaves none; lower "
+            "env.options.validation, to 0 for none"
         )
 
 

@@ -6,13 +6,9 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from latent_rl import cli
 from latent_rl.errors import UserError
-
-if TYPE_CHECKING:
-    pass
 
 EXAMPLE = """\
   python -m latent_rl.export runs/sudoku-4x4-pi-0 sudoku-4x4

@@ -131,6 +131,8 @@ def test_the_same_weights_answer_alike_and_stop_early(tmp_path: Path, capsys: py
     assert theirs["same_answers"] == full["same_answers"] == 1.0 and theirs["solved_rate"] == full["solved_rate"]
     assert (theirs["passes_per_puzzle"], full["passes_per_puzzle"], stopped["passes_per_puzzle"]) == (9, 9, 3)
     assert "ours, confident: " in capsys.readouterr().out
+    main([str(clone(tmp_path / "again")), str(model), "--turns", "1", "--halt", "agree"])
+    assert "ours, agree: " in capsys.readouterr().out
 
 
 def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:

@@ -58,8 +58,8 @@ class Maze(Puzzle):
         augment: whether `augment` transforms anything.
         cache_dir: where generated sets are kept, see `cache.cached`.
         validation: validation mazes: to generate, after the others (default 1,000), or to hold out of `train_file`
-            (default 1,000, at most a tenth of the file): of its rows that `train` leaves over, else of those that it
-            takes. 0: none.
+            (default 1,000, at most a tenth of the file, at least one): of its rows that `train` leaves over, else of
+            those that it takes. 0: none.
 
     Raises:
         PuzzleError: on values that fit no maze, and from `instances` on missing or malformed files or if mazes with so

@@ -70,7 +70,8 @@ class Sudoku(Puzzle):
         augment: whether `augment` transforms anything.
         cache_dir: where generated sets are kept, see `cache.cached`.
         validation: validation puzzles: to generate (default 1,000), or to hold out of `train_file` (default 1,000, at
-            most a tenth of the file): of its rows that `train` leaves over, else of those that it takes. 0: none.
+            most a tenth of the file, at least one): of its rows that `train` leaves over, else of those that it takes.
+            0: none.
         split_by: `solution`: generated test puzzles have solutions that are no image, under any of the symmetries
             above, of a training or validation puzzle's. For 4x4, with 2 classes of grids, and 6x6 with 49: on 9x9 no
             two generated puzzles share a grid anyway.

@@ -98,7 +98,8 @@ def refuse_for_deduction(trained: TrainedModel, options: argparse.Namespace) -> 
     """Raise `UserError` if a model that deduces is asked for what only recursion over latents has."""
     if trained.config.env.state != "candidates":
         return
-    for name, value in (("halt", None), ("guidance", 1.0), ("trajectories", None), ("budget_passes", None)):
+    plain = {**dict.fromkeys(("halt", "halt_threshold", "trajectories", "budget_passes")), "guidance": 1.0}
+    for name, value in plain.items():
         if getattr(options, name, value) != value:
             raise UserError(
                 f"--{name.replace('_', '-')}: {trained.path} deduces (env.state=candidates): it stops when the "

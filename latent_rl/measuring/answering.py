@@ -90,7 +90,8 @@ def answer_by_deduction(
                 rows = first + taken.rows.cpu()
                 answers[rows] = taken.after.answer.cpu()
                 solved[rows], full[rows] = taken.after.solved.cpu(), taken.ended.cpu()
-                passes[rows] += (ledger.forward["eval"] - before) // len(rows)
+                # All that were asked took as many; of the others the state was known.
+                passes[rows[taken.asked]] += (ledger.forward["eval"] - before) // max(1, int(taken.asked.sum()))
                 before = ledger.forward["eval"]
             first += len(batch)
     finally:

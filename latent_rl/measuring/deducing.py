@@ -50,6 +50,7 @@ class Deduced(NamedTuple):
         action: what they did, by the keys of the action.
         after: where that led.
         ended: bool `[A]`, rows for which this was the last step.
+        asked: bool `[A]`, on the CPU: rows whose state was new to the puzzle, so that the step took network passes.
     """
 
     rows: Tensor
@@ -57,6 +58,7 @@ class Deduced(NamedTuple):
     action: dict[str, Tensor]
     after: CandidateState
     ended: Tensor
+    asked: Tensor
 
 
 @torch.no_grad()
@@ -71,7 +73,7 @@ def deduce(
     Args:
         reasoner: takes the steps, on the device of the instances.
         puzzle: holds the rule.
-        instances: a batch.
+        instances: a batch, of one at least.
         deduction: thresholds.
         max_steps: most steps to take, over all restarts of a puzzle.
     """
@@ -85,7 +87,7 @@ def deduce(
         acted = policy(TensorDict(state.observation, rows.shape))
         action = {key.name: acted[key.name] for key in dynamics.keys_of("action")}
         transition = dynamics.step(state, **action)
-        yield Deduced(rows, state, action, transition.state, transition.terminated)
+        yield Deduced(rows, state, action, transition.state, transition.terminated, memoized.asked)
         going = ~transition.terminated
         if not going.any():
             return
@@ -109,7 +111,8 @@ def evaluate_deduction(
 ) -> Evaluation:
     """Let the reasoner deduce on every instance, to the solution or the limit, and score what is decided by each step.
 
-    A cell that is not decided counts as wrong. Passes are those of all steps, branches and restarts.
+    A cell that is not decided counts as wrong. Passes are those of all steps, over all restarts, in states that were
+    new to their puzzle.
 
     Args:
         reasoner: takes the steps, on its own device.

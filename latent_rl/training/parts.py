@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor
@@ -149,21 +149,21 @@ def accelerate(reasoner: RecursiveReasoner, config: Config, *, insist: bool = Tr
         # The forward is compiled, not the module: hooks stay outside of the graph, so the ledger counts every call,
         # and the names of the weights stay as they are.
         plain = reasoner.network.forward
-        compiled = torch.compile(plain)
-        reasoner.network.forward = compiled if insist else _compiled_or_plain(reasoner, compiled, plain)
+        reasoner.network.forward = torch.compile(plain) if insist else _compiled_or_plain(reasoner, plain)
 
 
-def _compiled_or_plain(
-    reasoner: RecursiveReasoner, compiled: Callable[..., Tensor], plain: Callable[..., Tensor]
-) -> Callable[..., Tensor]:
-    """What tries the compiled forward of a network first, and if that fails replaces it with the plain one."""
+def _compiled_or_plain(reasoner: RecursiveReasoner, plain: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A network's forward that is compiled when it is first called; if that fails, the plain one takes its place."""
+    compiled = cache(lambda: torch.compile(plain))
 
     def forward(*arguments: Tensor) -> Tensor:
         try:
-            return compiled(*arguments)
+            return compiled()(*arguments)
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             found = plain(*arguments)  # what is wrong with more than the compiler fails here, too
-            reason = str(error).strip().splitlines()[0][:200]
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
             logger.warning("the network cannot be compiled here (%s): goes on without", reason)
             reasoner.network.forward = plain
             return found

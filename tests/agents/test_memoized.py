@@ -44,6 +44,20 @@ def test_it_says_what_the_reasoner_says_and_asks_of_new_states_alone(reasoner):
     assert reasoner.rows == [3, 1, 2]
 
 
+def test_when_there_is_no_more_room_states_are_read_again(reasoner, monkeypatch):
+    monkeypatch.setattr("latent_rl.agents.memoized.MOST_BYTES", 3 * 8 * CELLS * SYMBOLS)
+    memoized = MemoizedReasoner(reasoner, 2)
+    for seeds in ((1, 2), (3, 4), (1, 2), (3, 4)):
+        memoized.step(*states(*seeds))
+    assert reasoner.rows == [2, 2, 1]
+    assert memoized.asked.tolist() == [False, True]
+    memoized.of_rows(torch.tensor([True, False]))  # whoever leaves makes room
+    left = [part[:1] for part in states(5, 5)]
+    memoized.step(*left)
+    memoized.step(*left)
+    assert reasoner.rows == [2, 2, 1, 1]
+
+
 def test_puzzles_are_told_apart_also_when_others_leave(reasoner):
     memoized = MemoizedReasoner(reasoner, 2)
     memoized.step(*states(1, 2))

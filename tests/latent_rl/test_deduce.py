@@ -95,14 +95,14 @@ def test_solve_tells_every_step_and_no_answer_that_is_not_confirmed(here, capsys
     solve([str(here), "abcd", "--steps", "4", "--json", "answer.json", "--png", "steps.png"])
     shown = capsys.readouterr().out
     (result,) = json.loads(Path("answer.json").read_text())["results"]
-    assert result["passes"] == 3 * len(result["steps"])
+    assert 3 <= result["passes"] == result["steps"][-1]["passes"] <= 3 * len(result["steps"])
     assert Path("steps.png").stat().st_size > 0
     assert "step 1: " in shown
     if result["solved"]:
         assert result["answer"] == "dcba" and "solved: the puzzle's own rule confirms the answer" in shown
     else:
         assert result["answer"] is None
-        assert "not solved within 12 network passes" in shown and "dcba" not in shown
+        assert f"not solved within {result['passes']} network passes" in shown and "dcba" not in shown
 
 
 @pytest.mark.parametrize(
@@ -111,6 +111,7 @@ def test_solve_tells_every_step_and_no_answer_that_is_not_confirmed(here, capsys
         (analyze, [], "analyze.*latents|no latents"),
         (halt, [], "nothing to be taught"),
         (evaluate, ["--halt", "agree"], "--halt: .* deduces"),
+        (evaluate, ["--halt-threshold", "0.9"], "--halt-threshold: .* deduces"),
         (evaluate, ["--guidance", "2"], "--guidance: .* deduces"),
         (evaluate, ["--trajectories", "3"], "--trajectories: .* deduces"),
         (evaluate, ["--budget-passes", "30"], "--budget-passes: .* deduces"),

@@ -16,7 +16,7 @@ from latent_rl.agents import (
     Team,
 )
 from latent_rl.envs import IGNORE, Instances, possible_symbols
-from latent_rl.measuring import Ledger, evaluate_deduction, trace_deduction
+from latent_rl.measuring import Ledger, answer_by_deduction, evaluate_deduction, trace_deduction
 
 UPDATES, CELLS = 2, 4
 
@@ -30,6 +30,8 @@ class Scripted(CandidateReasoner):
         right = torch.nn.functional.one_hot(inputs[:, 0], 6).bool()
         keep[:, :, -1] = torch.where(right, 5.0, -5.0).unsqueeze(1)
         symbols = 2.0 * torch.nn.functional.one_hot(inputs.flip(-1), 6)
+        # The fewer are left, the surer: so it matters which state was read.
+        symbols = symbols / candidates.sum((-2, -1)).view(-1, 1, 1) * 12
         return DeductionOutput(
             keep, symbols.unsqueeze(1).expand_as(keep), torch.full_like(output.conflict_logits, -5.0)
         )
@@ -137,6 +139,14 @@ def test_what_is_known_of_a_state_changes_nothing_but_the_passes(reasoner, puzzl
     assert once.solved_by_step == again.solved_by_step and once.active_by_step == again.active_by_step
     assert again.passes_per_puzzle == pytest.approx(UPDATES * sum(again.active_by_step))
     assert once.passes_per_puzzle < 0.9 * again.passes_per_puzzle
+
+
+def test_each_puzzle_has_its_own_passes_in_whatever_company(reasoner, puzzle):
+    inputs = puzzle.instances("test").inputs
+    found = answer_by_deduction(reasoner, puzzle, inputs, Deduction(), 12, batch_size=4)
+    alone = [trace_deduction(reasoner, puzzle, board, Deduction(), 12) for board in inputs]
+    assert found.passes.tolist() == [trace.passes for trace in alone]
+    assert any(trace.passes < UPDATES * len(trace.steps) for trace in alone)
 
 
 def test_what_nobody_knows_scores_nothing_but_costs_passes(reasoner, puzzle):

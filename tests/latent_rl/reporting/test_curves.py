@@ -31,6 +31,14 @@ def test_accuracy_by_step_shows_every_value_and_its_passes() -> None:
     assert passes.get_xlabel() == "network passes per puzzle"
 
 
+def test_where_steps_cost_nothing_the_axis_says_at_most() -> None:
+    shares = ([0.1, 0.5, 0.9],) * 3
+    for passes, label in (([3.0, 6.0, 7.5], "puzzle"), ([3.0, 5.0, 6.0], "at most")):
+        found = Evaluation(100, *shares, passes[-1], 1.0, passes_by_step=passes, active_by_step=[1.0, 1.0, 0.5])
+        (axis,) = accuracy_by_step(found).axes[0].child_axes
+        assert axis.get_xlabel().endswith(label)
+
+
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_accuracy_against_passes_and_seconds(count: int, tmp_path) -> None:
     history = [
