@@ -51,6 +51,9 @@ class TestDraw:
         assert group.shape == (3, 4000, 4) and (group > 0).all()
         assert (group == self.inputs.unsqueeze(1))[given.unsqueeze(1).expand_as(group)].all()
         probability = policy.log_probs(logits).exp()
+        # Stablemax as the paper has it, s(x) = x + 1 for x >= 0 and 1 / (1 - x) below; padding left out.
+        scores = torch.where(logits < 0, 1 / (1 - logits), logits + 1).log() if kind == "stablemax" else logits
+        torch.testing.assert_close(probability[..., 1:], (scores[..., 1:] / 0.7).softmax(-1))
         assert torch.equal(probability[..., 0], torch.zeros(3, 4))
         for row, cell in blanks(self.inputs).nonzero().tolist():
             share = torch.bincount(group[row, :, cell], minlength=TOKENS) / 4000
@@ -282,6 +285,30 @@ def test_the_divergence_from_the_averaged_policy() -> None:
         and logits.grad[0, 0].any()
         and not logits.grad[0, 1].any()
     )
+
+
+def test_the_entropy_bonus_and_the_clip() -> None:
+    policy, inputs = AnswerPolicy(blanks, group=4), torch.full((1, 1), BLANK)
+    logits = torch.tensor([[[0.0, 1.0, 0.0, -1.0, 0.5]]], requires_grad=True)
+    batch = judged(logits, inputs, lambda answers: torch.zeros(len(answers)), policy)
+    out = AnswerPolicyLoss(reasoner(1), policy, entropy=0.5)(batch)
+    probability = logits.detach()[0, 0, 1:].softmax(-1)
+    entropy = -(probability * probability.log()).sum()
+    # All answers are worth the same: nothing but the bonus is left.
+    torch.testing.assert_close(out["loss_answer"].detach(), -0.5 * entropy)
+
+    # One good answer of four, which has become 1.65 times as likely: beyond the clip it pulls no further.
+    batch["group"] = torch.tensor([[[1], [2], [2], [2]]])
+    batch["group_worth"] = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
+    taken = policy.log_probs(logits.detach()).expand(4, -1, -1).gather(-1, batch["group"][0].unsqueeze(-1)).squeeze(-1)
+    batch["group_log_prob"] = (taken - torch.tensor([[0.5], [0.0], [0.0], [0.0]])).unsqueeze(0)
+    pulls = []
+    for clip in (0.2, 0.9):
+        logits.grad = None
+        AnswerPolicyLoss(reasoner(1), policy, clip=clip, entropy=0.0)(batch)["loss_answer"].backward()
+        pulls.append(float(logits.grad[0, 0, 1]))
+    # The worse answers push it up in both; the good one only where it is not clipped.
+    assert pulls[1] < pulls[0] < 0.0
 
 
 def test_a_batch_without_a_free_cell_teaches_nothing_and_breaks_nothing() -> None:

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -40,8 +39,8 @@ def test_one_that_fails_has_the_others_save(capfd: pytest.CaptureFixture[str]) -
 
 def test_a_signal_has_all_of_them_save(capfd: pytest.CaptureFixture[str]) -> None:
     def tell() -> None:
-        toy_tasks.until(lambda: Path("a").exists() and Path("b").exists())
-        time.sleep(0.1)
+        for name in "ab":
+            toy_tasks.until(toy_tasks.at_work(name))
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=tell, daemon=True).start()
@@ -59,8 +58,7 @@ def test_they_save_if_the_program_dies(tmp_path: Path) -> None:
     Path("script.py").write_text(script)
     paths = {"PYTHONPATH": str(Path(toy_tasks.__file__).parent)}
     program = subprocess.Popen([sys.executable, "script.py"], env={**os.environ, **paths})
-    toy_tasks.until(Path("a").exists)
-    time.sleep(0.1)
+    toy_tasks.until(toy_tasks.at_work("a"))
     program.kill()
     program.wait()
     toy_tasks.until(lambda: Path("a").read_text() == "saved")

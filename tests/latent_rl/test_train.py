@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,9 +15,10 @@ from loop import learn
 from programs import Program
 
 from latent_rl import evaluate
+from latent_rl import train as train_program
 from latent_rl.config.loading import load_config
 from latent_rl.envs import register_puzzle, registered_ids
-from latent_rl.storage import load_model, load_training
+from latent_rl.storage import History, load_model, load_training
 from latent_rl.train import main
 from latent_rl.training import assemble
 from latent_rl.training.learner import Learner
@@ -199,6 +201,36 @@ def test_a_signal_stops_after_the_update_and_the_run_goes_on(monkeypatch: pytest
     with pytest.raises(KeyboardInterrupt):
         main(["--resume", "runs/stopped", "budget.updates=20"])
     assert not Path("runs/stopped/summary.json").exists()
+
+
+def test_what_is_said_of_the_environment_reaches_it() -> None:
+    def told(*settings: str) -> object:
+        made = assemble(load_config("sudoku-4x4", [*TINY, *settings]))
+        return made.collection.environment.vector.dynamics.config
+
+    config = told("env.terminate_on_solved=0.25", "env.max_steps=5")
+    assert (config.terminate_on_solved, config.max_steps) == (0.25, 5)
+    config = told("scheme=deduce-unique", "env.guided_branches=0.6")
+    assert (config.lost_steps, config.guided_branches, config.max_steps) == (20, 0.6, 64)
+
+
+def test_measuring_costs_no_training_time_and_keeps_its_pace_after_a_stop(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, real = [0.0], train_program.measure
+
+    def later(*arguments: object) -> object:
+        now[0] += 100.0
+        return real(*arguments)
+
+    monkeypatch.setattr(train_program, "measure", later)
+    perf_counter = time.perf_counter
+    monkeypatch.setattr(time, "perf_counter", lambda: perf_counter() + now[0])
+    run("name=paced", "budget.updates=7")
+    seconds = load_training(Path("runs/paced/checkpoint"), "cpu")["clock"]["seconds"]
+    run("--resume", "runs/paced", "budget.updates=12")
+    summary = json.loads(Path("runs/paced/summary.json").read_text())
+    assert 0.0 < seconds < summary["train_seconds"] < 100.0
+    curve = [one for one in History.read(Path("runs/paced")).milestones if one.split == "validation"]
+    assert [one.updates for one in curve] == [5, 10, 12]
 
 
 def test_a_compiled_network_learns_the_same_and_is_counted_the_same() -> None:

@@ -16,19 +16,24 @@ def finish(path: str) -> None:
 
 
 def fail(path: str) -> None:
-    until(Path(path).exists)
+    until(at_work(path))
     raise UserError("it does not fit")
 
 
 def save_when_told(path: str) -> None:
     """Work until a signal comes, save, and say so, as a training does."""
-    Path(path).write_text("at work")
     try:
+        Path(path).write_text("at work")
         until(lambda: False)
     except KeyboardInterrupt:
         time.sleep(0.3)
         Path(path).write_text("saved")
         raise
+
+
+def at_work(path: str):
+    """Whether a task that saves when told is where it can be told: its file may exist before anything is in it."""
+    return lambda: Path(path).exists() and Path(path).read_text() == "at work"
 
 
 def until(true) -> None:

@@ -170,3 +170,11 @@ def test_spellings():
     assert torch.equal(puzzle.parse(puzzle.render(expected)), expected)
     with pytest.raises(PuzzleError, match="line 1, column 2: 'K' is no symbol"):
         puzzle.parse(".K..")
+
+
+def test_how_much_is_wrong_counts_diagonals_and_givens_that_are_gone():
+    puzzle, empty = NQueens(4), torch.full((1, 16), EMPTY)
+    assert puzzle.violations(empty, board_of([1, 3, 0, 2], 4)[None]) == 0
+    assert puzzle.violations(empty, board_of([0, 1, 2, 3], 4)[None]) == 3  # four on one diagonal
+    assert puzzle.violations(empty, board_of([0, 2, 1, 3], 4)[None]) == 2  # two on each of two diagonals
+    assert puzzle.violations(board_of([0], 4)[None], board_of([1, 3, 0, 2], 4)[None]) == 1

@@ -238,6 +238,9 @@ def test_is_solved_looks_at_rows_columns_boxes_and_givens_each():
     given = blank.clone()
     given[:, 0] = BLANK + 2
     assert not puzzle.is_solved(given, answers).any()
+    # How much is wrong: digits missing from boxes, or from columns or rows and boxes, and a given that was not kept.
+    assert puzzle.violations(blank, answers).tolist() == [0, 4, 8, 8]
+    assert puzzle.violations(given, answers).tolist() == [1, 5, 9, 9]
 
 
 # Symmetries

@@ -92,6 +92,9 @@ def test_rows_that_stop_early(rows: Rows) -> None:
     learn(run, batches=1)
     assert run.spent.puzzles == 8 + 8, "every row has stopped, and was replaced"
     assert run.ledger.train_passes == rows.counted == 8 * 2 * 2
+    # Measured it takes all its steps, as the official code does.
+    torch.nn.init.constant_(run.learner.averaged_reasoner.q_head.bias, 5.0)
+    assert measure(run, "test", 20).passes_per_puzzle == 3 * 2 * 2
 
 
 @pytest.mark.parametrize("mode", ["fused", "trm", "replay-return", "pi-halt", "exit", "grpo-kl"])

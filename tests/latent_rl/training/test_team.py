@@ -1,6 +1,6 @@
 """Processes that train as one: what `torchrun` makes of a run, and the parts that make it so.
 
-Every scheme, at float64 too: `tests/latent_rl/team_runs.py`. Kills: `make hammer ARGS="team"`.
+Kills: `make hammer ARGS="team"`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import team_runs
 import torch
 from programs import Program
 from team_runs import differences, flat
@@ -57,9 +58,9 @@ class Half(Team):
 def test_torchrun_trains_as_one_process_does(tmp_path, monkeypatch, without_figures) -> None:
     (tmp_path / "two").mkdir()
     (tmp_path / "one").mkdir()
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "latent_rl.train"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
     program = subprocess.Popen(
-        [*command, *HALTING_ON_ARC, "name=r", "--json", "-"],
+        [*command, "latent_rl.train", *HALTING_ON_ARC, "name=r", "--json", "-"],
         cwd=tmp_path / "two",
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
@@ -93,6 +94,27 @@ def test_torchrun_trains_as_one_process_does(tmp_path, monkeypatch, without_figu
     main(["--resume", "runs/r", "budget.updates=10"])
     one, two = (load_training(Path(f"../{name}/runs/r/checkpoint"), "cpu")["learner"] for name in ("one", "two"))
     assert two["updates"] == 10 and differences(flat(one), flat(two), 1e-4)[1] == []
+
+
+def test_all_that_is_shared_is_shared_in_every_scheme(tmp_path) -> None:
+    """Counts of cells, candidates and rows, memories of answers, minibatches: to rounding at float64, in 6 updates."""
+    kinds = ["dis", "pi-halt", "exit", "grpo-critic", "deduce", "replay"]
+    shared = [team_runs.__file__, "--kinds", *kinds, "--updates", "6", "--double"]
+    team = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *shared, "two.pt"]
+    for command in (
+        team,
+        [sys.executable, *shared, "one.pt"],
+        [sys.executable, *shared, "one.pt", "--against", "two.pt"],
+    ):
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_rows_draw_what_they_would_in_one_process() -> None:

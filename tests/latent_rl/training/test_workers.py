@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,15 @@ import torch
 from programs import Program
 from small_runs import SMALL, same_weights, weights
 from tensordict import TensorDict
+from toy_puzzle import Backwards
 
 from latent_rl.config import load_config
+from latent_rl.envs import LatentRecursionVectorEnv, MDPConfig
 from latent_rl.errors import UserError
 from latent_rl.reporting.metrics import training_metrics
 from latent_rl.train import main
 from latent_rl.training import assemble
+from latent_rl.training.workers import _environment
 
 SETTINGS = [
     *(setting for setting in SMALL if not setting.startswith(("env.id", "collector"))),
@@ -47,6 +51,15 @@ def test_workers_collect_with_the_weights_that_they_were_sent() -> None:
         assert age == 2 and isinstance(batch, TensorDict)
     finally:
         run.collection.close()
+
+
+def test_a_process_goes_on_with_its_generator_too() -> None:
+    puzzle = Backwards()
+    make = partial(LatentRecursionVectorEnv, puzzle, config=MDPConfig(width=4, max_steps=3))
+    state = _environment(make, 4, 7).snapshot()
+    drawn = torch.rand(3)
+    _environment(make, 4, state)
+    assert torch.equal(torch.rand(3), drawn)
 
 
 @pytest.mark.slow
