@@ -42,13 +42,15 @@ class MemoizedReasoner:
         if new:
             rows = torch.tensor(new, device=inputs.device)
             output = self.reasoner.step(inputs[rows], puzzle_id[rows], candidates[rows])
+            # On the CPU, at once: many small copies would keep an accelerator waiting.
+            last = [part[:, -1:].cpu() for part in output]
             room = MOST_BYTES // (8 * candidates[0].numel()) - sum(map(len, self._read))
             for index, row in enumerate(new):
-                # Copies: a view would keep all updates of the whole batch.
-                read[row] = DeductionOutput(*(part[index, -1:].clone() for part in output))
+                # Copies: a view would keep the whole batch.
+                read[row] = DeductionOutput(*(part[index].clone() for part in last))
                 if index < room:
                     self._read[row][states[row]] = read[row]
-        return DeductionOutput(*(torch.stack(parts) for parts in zip(*read, strict=True)))
+        return DeductionOutput(*(torch.stack(parts).to(inputs.device) for parts in zip(*read, strict=True)))
 
     def of_rows(self, keep: Tensor) -> None:
         """Forget all rows but those that are kept, bool `[B]`."""

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from latent_rl.envs.puzzle import Instances, Puzzle, PuzzleError, Split, instances_of
 
+AHEAD = 32
+"""Calls of `draw_rows` that the random order is laid out for at least: laying out waits for the device."""
+
 
 class Sampler:
     """Draws the instances of a split in random order, each once an epoch, and the seeds of their episodes.
@@ -88,7 +91,7 @@ class Sampler:
             begun = int(self._position)
             order = self._order[begun : self._length]
             # As much as `_lay_out` can come to: what is left, and whole epochs until there is enough.
-            self._order = order.new_zeros(max(len(order), 2 * rows + len(self)))
+            self._order = order.new_zeros(max(len(order), (AHEAD + 1) * rows + len(self)))
             self._order[: len(order)] = order
             self._length, self._furthest = len(order), self._furthest - begun
             self._position = torch.zeros((), dtype=torch.int64, device=self._device)
@@ -151,7 +154,7 @@ class Sampler:
 
     def _look_ahead(self, rows: int) -> None:
         if self._furthest + rows > self._length:
-            self._lay_out(rows)
+            self._lay_out(AHEAD * rows)
         self._furthest += rows
 
     def _lay_out(self, count: int) -> None:

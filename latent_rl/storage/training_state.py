@@ -123,6 +123,7 @@ def random_states() -> dict[str, Any]:
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "mps": [torch.mps.get_rng_state()] if torch.backends.mps.is_available() else [],
     }
 
 
@@ -138,3 +139,6 @@ def restore_random_states(states: dict[str, Any]) -> None:
     # There may be fewer devices here, or more, than where the run was saved.
     for device, state in zip(range(torch.cuda.device_count()), states["cuda"], strict=False):
         torch.cuda.set_rng_state(state.cpu(), device)
+    if torch.backends.mps.is_available():
+        for state in states.get("mps", []):  # which runs before December 2026 did not keep
+            torch.mps.set_rng_state(state.cpu())

@@ -13,15 +13,23 @@ import torch
 from latent_rl.storage import Spent
 
 
+def wait_for(device: torch.device) -> None:
+    """Wait until an accelerator has done what it was told so far."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
 class Clock:
     """Counts the seconds spent inside its `with` blocks: training time.
 
     A CUDA device works on while the program prepares what follows, and is waited for now inside a block, now outside.
     So the device itself is asked how long a block took it, at the end of the next one: it never stands idle for that,
-    and the clock is behind by one block.
+    and the clock is behind by one block. MPS is waited for at the end of each block.
 
     Args:
-        device: that does the work.
+        device: that does the work; None for the CPU.
 
     Attributes:
         seconds: so far.
@@ -30,7 +38,8 @@ class Clock:
     def __init__(self, device: torch.device | None = None) -> None:
         self.seconds = 0.0
         self._started = 0.0
-        self._asks_device = device is not None and device.type == "cuda"
+        self._device = torch.device("cpu") if device is None else device
+        self._asks_device = self._device.type == "cuda"
         self._marks: list[torch.cuda.Event] = []  # start and end of the block before, then the start of this one
 
     def __enter__(self) -> Clock:
@@ -43,6 +52,7 @@ class Clock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if not self._asks_device:
+            wait_for(self._device)
             self.seconds += time.perf_counter() - self._started
         elif kind is None:
             self._mark()

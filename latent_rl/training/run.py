@@ -215,6 +215,9 @@ def assemble(config: Config, init: Path | None = None, team: Team = ALONE) -> Ru
     memory = build_memory(config, puzzle, reasoner.initial_y.device)
     # After the averaged copy was made, so that both have their own compiled network and their own hook.
     ledger = Ledger()
+    if config.compile:
+        # Torch keeps eight compiled forms of a piece of code, for all networks, and runs what is more as it is.
+        torch.compiler.reset()
     for one in (reasoner, learner.averaged_reasoner):
         accelerate(one, config)
     if config.compile or device.type != "cpu":

@@ -25,6 +25,7 @@ from latent_rl.config import Config
 from latent_rl.envs import Puzzle, cache_folder
 from latent_rl.errors import UserError
 from latent_rl.storage import write_text
+from latent_rl.training.pace import wait_for
 from latent_rl.training.parts import accelerate, build_reasoner
 
 logger = logging.getLogger(__name__)
@@ -130,10 +131,10 @@ def _milliseconds(config: Config, puzzle: Puzzle, device: torch.device, precisio
     _step_and_gradient(reasoner, rows)
     times: list[float] = []
     while sum(times) < MEASURED_SECONDS:
-        _wait(device)
+        wait_for(device)
         started = time.perf_counter()
         _step_and_gradient(reasoner, rows)
-        _wait(device)
+        wait_for(device)
         times.append(time.perf_counter() - started)
     return 1e3 * statistics.median(times)
 
@@ -149,11 +150,6 @@ def _step_and_gradient(reasoner: RecursiveReasoner, rows: int) -> None:
     reasoner.zero_grad(set_to_none=True)
     if reasoner.embed_puzzle is not None:
         reasoner.embed_puzzle.drop_gradients()
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def _is_long(config: Config, milliseconds: float | None, processes: int) -> bool:

@@ -49,8 +49,13 @@ def join() -> Iterator[Team]:
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     except (dist.DistError, RuntimeError) as error:
         raise UserError(f"the processes of the team do not find each other: {_first_line(error)}") from None
+    together = not torch.cuda.is_available()
     try:
         yield Team(dist.get_rank(), dist.get_world_size())
+        together = True
+    except KeyboardInterrupt:
+        together = True  # agreed on
+        raise
     except (dist.DistError, RuntimeError) as error:
         # Gloo raises plain runtime errors, which name its own source and say no more than that.
         if isinstance(error, dist.DistError):
@@ -59,7 +64,9 @@ def join() -> Iterator[Team]:
             raise
         raise UserError("another process of the team has ended") from None
     finally:
-        if dist.is_initialized():
+        # NCCL takes leave of all others: who leaves alone, by a mistake, would wait for them, and they for it. It is
+        # enough that the process ends, which `torchrun` notices.
+        if together and dist.is_initialized():
             dist.destroy_process_group()
 
 

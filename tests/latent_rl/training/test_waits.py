@@ -79,6 +79,16 @@ def test_a_fused_update_does_not_wait(watch: Watch, settings: list[str]) -> None
     assert run.learner.updates == 3
 
 
+def test_puzzles_of_a_small_set_are_laid_out_for_many_updates(watch: Watch) -> None:
+    """Every update looks further ahead than it draws."""
+    run = assemble(load_config("sudoku-4x4", [*SMALL, "env.options.train=10", "env.max_steps=6"]))
+    run.collection.environment.vector.masked_resets = True
+    learn(run, 2)
+    with watch:
+        learn(run, 40)
+    assert sum(watch.waits.values()) <= 2
+
+
 def test_neither_does_a_captured_one(watch: Watch) -> None:
     run = assemble(load_config("sudoku-4x4", [*SMALL, "env.max_steps=2", "collector.mode=captured"]))
     for _ in range(2):
