@@ -134,8 +134,8 @@ class CsvFiles(Source):
         prove: a part of the puzzle's rule that takes long, of inputs int64 `[N, L]` and the file's name: the first row
             that breaks it and how it does, or None. It is asked last, and of the rows that were drawn.
         validation: how many rows of `train_file` are held out for validation: rows that were not drawn for training,
-            and where these do not suffice, rows that were; None for 1,000, but at most a tenth of the file, and one at
-            least.
+            and where these do not suffice, rows that were; None for 1,000, but at most a tenth of the file, and one of
+            several at least.
         seed: of drawing.
         reading: how to read both, see `read_csv`.
     """
@@ -192,7 +192,8 @@ class CsvFiles(Source):
 
     def _hold_out(self, count: int, kept: np.ndarray) -> np.ndarray:
         """Numbers of the rows for validation, ascending, of `count` rows of which those in `kept` are for training."""
-        wanted = max(1, default_held_out(count)) if self.validation is None else self.validation
+        # Of few rows one, or what is said to be chosen on validation puzzles would be chosen on nothing.
+        wanted = max(min(1, count - 1), default_held_out(count)) if self.validation is None else self.validation
         rng = _validation_rng(self.seed)
         spare = rng.permutation(np.setdiff1d(np.arange(count), kept))
         _check_held_out(str(self.files[0]), wanted - len(spare), len(kept))
@@ -211,8 +212,7 @@ def _validation_rng(seed: int) -> np.random.Generator:
 def _check_held_out(where: str, held_out: int, train: int) -> None:
     if held_out >= train:
         raise PuzzleError(
-            f"{where}: validation holds out {held_out} of {train} training puzzles and leaves none; lower "
-            "env.options.validation, to 0 for none"
+            f"{where}: validation holds out {held_out} of {train} training puzzles and leaves none; lower validation"
         )
 
 
