@@ -23,3 +23,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
 def brief(value: object) -> str:
     """`repr(value)`, cut in the middle to a length that fits into a message."""
     return _SHORT.repr(value)
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or what kind it is if it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -73,9 +73,7 @@ def check_search(parser: Parser, options: argparse.Namespace) -> None:
     if named and options.trajectories is None and options.budget_passes is None:
         parser.error(f"--{named[0]} is for a search: add --trajectories or --budget-passes")
     if "enough" in named and (options.budget_passes is None or options.choose == "rule"):
-        parser.error(
-            "--enough is for a search by --budget-passes that chooses by value or vote: nothing else asks for it"
-        )
+        parser.error("--enough is for a search by --budget-passes that chooses by value or vote")
 
 
 def check_halting(parser: Parser, options: argparse.Namespace) -> None:

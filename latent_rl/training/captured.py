@@ -19,7 +19,7 @@ from torchrl.envs.utils import ExplorationType, set_exploration_type
 from torchrl.objectives import LossModule
 
 from latent_rl.agents import RecursionPolicy
-from latent_rl.errors import UserError
+from latent_rl.errors import UserError, first_line
 from latent_rl.measuring import Ledger
 from latent_rl.training.collection import Collection
 from latent_rl.training.experience import Experience
@@ -52,7 +52,7 @@ def cuda_graph(program: Callable[[], Found], generators: Sequence[torch.Generato
         with torch.cuda.graph(graph):
             found = program()
     except RuntimeError as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise UserError(
             f"collector.mode=captured: an update cannot be recorded as a CUDA graph ({reason}); "
             "collector.mode=fused does without"

@@ -41,7 +41,7 @@ from latent_rl.envs import (
     possible_symbols,
     puzzle_from_id,
 )
-from latent_rl.errors import UserError
+from latent_rl.errors import UserError, first_line
 from latent_rl.training.team import local_rank, processes_here, world_size
 from latent_rl.training.torchrl_env import LatentRecursionTorchEnv
 
@@ -76,7 +76,7 @@ def choose_device(name: str) -> torch.device:
         there = torch.empty(1, device=torch.device(name))
         there.item()  # which `meta` cannot give
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"device {name!r} is not available here: {str(error).splitlines()[0]}") from None
+        raise UserError(f"device {name!r} is not available here: {first_line(error)}") from None
     # With its number, as tensors name it: where the two differ, tensordict takes it for a transfer and waits.
     return there.device
 
@@ -163,8 +163,7 @@ def _compiled_or_plain(reasoner: RecursiveReasoner, plain: Callable[..., Tensor]
             raise
         except RuntimeError as error:
             found = plain(*arguments)  # what is wrong with more than the compiler fails here, too
-            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)[:200]
-            logger.warning("the network cannot be compiled here (%s): goes on without", reason)
+            logger.warning("the network cannot be compiled here (%s): goes on without", first_line(error)[:200])
             reasoner.network.forward = plain
             return found
 

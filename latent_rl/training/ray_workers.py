@@ -15,7 +15,7 @@ import torch
 from tensordict import TensorDictBase
 from torchrl.collectors import BaseCollector, Collector
 
-from latent_rl.errors import UserError
+from latent_rl.errors import UserError, first_line
 from latent_rl.training.workers import WorkerCollection, WorkerEnvironment, leave_signals
 
 
@@ -52,10 +52,9 @@ class RayCollection(WorkerCollection):
         try:
             return super().__next__()
         except RayActorError as error:
-            reason = str(error).strip().splitlines()[0]
             raise UserError(
-                f"collector.backend=ray: a worker is gone ({reason}); what was saved before stays, and goes on with "
-                "--resume"
+                f"collector.backend=ray: a worker is gone ({first_line(error)}); what was saved before stays, and goes "
+                "on with --resume"
             ) from None
 
     def close(self) -> None:

@@ -23,7 +23,7 @@ import torch
 from latent_rl.agents import RecursiveReasoner, example_inputs
 from latent_rl.config import Config
 from latent_rl.envs import Puzzle, cache_folder
-from latent_rl.errors import UserError
+from latent_rl.errors import UserError, first_line
 from latent_rl.storage import write_text
 from latent_rl.training.pace import wait_for
 from latent_rl.training.parts import accelerate, build_reasoner
@@ -118,7 +118,7 @@ def warm_up(reasoner: RecursiveReasoner, config: Config) -> None:
     except RuntimeError as error:
         if not config.compile:
             raise
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
         raise UserError(f"compile=true: the network cannot be compiled here ({reason}); leave it out") from None
 
 

@@ -12,7 +12,7 @@ import torch.distributed as dist
 
 from latent_rl.agents import ALONE, Team
 from latent_rl.config import Config
-from latent_rl.errors import UserError
+from latent_rl.errors import UserError, first_line
 
 PATIENCE = timedelta(hours=12)
 """How long a process waits for another, which may be measuring or writing; one that has died is noticed at once."""
@@ -48,7 +48,7 @@ def join() -> Iterator[Team]:
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     except (dist.DistError, RuntimeError) as error:
-        raise UserError(f"the processes of the team do not find each other: {_first_line(error)}") from None
+        raise UserError(f"the processes of the team do not find each other: {first_line(error)}") from None
     together = not torch.cuda.is_available()
     try:
         yield Team(dist.get_rank(), dist.get_world_size())
@@ -59,7 +59,7 @@ def join() -> Iterator[Team]:
     except (dist.DistError, RuntimeError) as error:
         # Gloo raises plain runtime errors, which name its own source and say no more than that.
         if isinstance(error, dist.DistError):
-            raise UserError(f"another process of the team has ended, or is not reached: {_first_line(error)}") from None
+            raise UserError(f"another process of the team has ended, or is not reached: {first_line(error)}") from None
         if "gloo" not in str(error):
             raise
         raise UserError("another process of the team has ended") from None
@@ -68,10 +68,6 @@ def join() -> Iterator[Team]:
         # enough that the process ends, which `torchrun` notices.
         if together and dist.is_initialized():
             dist.destroy_process_group()
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 @contextmanager
